@@ -1,0 +1,25 @@
+"""p2p_core: edit a picture by editing its prompt (Hertz et al., ICLR 2023)."""
+
+from .edits import Blend, Edit, Window
+from .errors import P2PError
+from .plan import Plan
+from .prompt_to_prompt import PromptToPrompt
+from .recipe import Recipe, load_recipe
+from .source import Result, Source, StepState
+from .words import Prompt, align
+
+__all__ = [
+    "Blend",
+    "Edit",
+    "P2PError",
+    "Plan",
+    "Prompt",
+    "PromptToPrompt",
+    "Recipe",
+    "Result",
+    "Source",
+    "StepState",
+    "Window",
+    "align",
+    "load_recipe",
+]

@@ -1,0 +1,127 @@
+"""Where recorded tensors and states live: two stores, each under a budget of bytes.
+
+Nothing is lost by eviction: a source's queries and keys can be recorded again from its latents, and a
+state by running its steps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+import torch
+
+V = TypeVar("V")
+
+
+def auto_budget(device: torch.device) -> int:
+    """Bytes to keep for sources: 40 % of what is free on the device, on a CPU 25 %, at most 8 GB."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(0.4 * free)
+    return min(int(0.25 * _free_memory()), 8 << 30)
+
+
+def _free_memory() -> int:
+    try:
+        with open("/proc/meminfo") as lines:  # noqa: PTH123 - a kernel interface, not a file
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30
+
+
+class RecordCache(Generic[V]):
+    """(source, step) -> record. Evicts the least recently used source, its latest steps first.
+
+    Windows start at step 0, so the latest steps are the ones that an edit is least likely to need. That
+    holds within one source too: one that is larger than the budget keeps its first steps.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.nbytes = 0
+        self._sources: OrderedDict[str, dict[int, tuple[V, int]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: str, step: int) -> V | None:
+        with self._lock:
+            steps = self._sources.get(source)
+            if steps is None or step not in steps:
+                return None
+            self._sources.move_to_end(source)
+            return steps[step][0]
+
+    def put(self, source: str, step: int, record: V, nbytes: int) -> None:
+        with self._lock:
+            steps = self._sources.setdefault(source, {})
+            self._sources.move_to_end(source)
+            if step in steps:
+                self.nbytes -= steps[step][1]
+            steps[step] = (record, nbytes)
+            self.nbytes += nbytes
+            while self.nbytes > self.budget:
+                self._evict_one()
+
+    def _evict_one(self) -> None:
+        source, steps = next(iter(self._sources.items()))
+        _, nbytes = steps.pop(max(steps))
+        self.nbytes -= nbytes
+        if not steps:
+            del self._sources[source]
+
+    def drop(self, source: str) -> None:
+        with self._lock:
+            for _, nbytes in self._sources.pop(source, {}).values():
+                self.nbytes -= nbytes
+
+    def size(self, source: str) -> int:
+        """Bytes held for one source."""
+        with self._lock:
+            return sum(nbytes for _, nbytes in self._sources.get(source, {}).values())
+
+    def steps(self, source: str) -> int:
+        """Number of steps held for one source."""
+        with self._lock:
+            return len(self._sources.get(source, {}))
+
+
+class LRU(Generic[V]):
+    """A map under a budget of bytes that forgets what was used least recently."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.nbytes = 0
+        self._items: OrderedDict[tuple[str, bytes], tuple[V, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, bytes]) -> V | None:
+        with self._lock:
+            if key not in self._items:
+                return None
+            self._items.move_to_end(key)
+            return self._items[key][0]
+
+    def put(self, key: tuple[str, bytes], value: V, nbytes: int) -> None:
+        with self._lock:
+            if key in self._items:
+                self.nbytes -= self._items.pop(key)[1]
+            self._items[key] = (value, nbytes)
+            self.nbytes += nbytes
+            while self.nbytes > self.budget:
+                _, (_, freed) = self._items.popitem(last=False)
+                self.nbytes -= freed
+
+    def drop(self, source: str) -> None:
+        """Forget every key of one source."""
+        with self._lock:
+            for key in [k for k in self._items if k[0] == source]:
+                self.nbytes -= self._items.pop(key)[1]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()
+            self.nbytes = 0

@@ -1,0 +1,44 @@
+"""Checks of arguments that belong to no noun."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+from .edits import Edit
+from .errors import BadEdit, BadGuidance, BadSeed, P2PError, shown
+
+
+def seed(value: object) -> int:
+    """A seed for torch's generator. Raises `BadSeed`."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and 0 <= int(value) < 2**63:
+        return int(value)
+    raise BadSeed(f"A seed is a whole number from 0 to 2**63 - 1; got {shown(value)}.")
+
+
+def guidance(value: object) -> float:
+    """A guidance scale. Raises `BadGuidance`."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if real and math.isfinite(value) and 0 <= value <= 100:  # type: ignore[arg-type,operator]
+        return float(value)  # type: ignore[arg-type]
+    raise BadGuidance(f"guidance_scale is a number from 0 to 100; got {shown(value)}.")
+
+
+def edit(value: object) -> Edit:
+    """An `Edit`. Raises `BadEdit`."""
+    if isinstance(value, Edit):
+        return value
+    raise BadEdit(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
+
+
+def cache_bytes(value: object) -> int:
+    """A budget in bytes. Raises `P2PError`."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    raise P2PError(f"cache_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
+
+
+def pipe_name(pipe: Any) -> str:
+    """A name for a pipeline that was handed over."""
+    return str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)

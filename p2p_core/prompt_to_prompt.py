@@ -1,0 +1,609 @@
+"""Prompt-to-Prompt (Hertz et al., ICLR 2023), Algorithm 1, with the source computed once.
+
+    record:  z_T ~ N(0, I) with seed s
+             for t = T..1:  z_{t-1} <- DM(z_t, P, t), and Q_t, K_t of every attention layer are kept
+    edit:    z*_T <- z_T
+             for t = T..1:  z*_{t-1} <- DM(z*_t, P*, t) with the maps  M_t take_t + M*_t keep_t
+                            if blending:  z*_{t-1} <- mask ? z*_{t-1} : z_{t-1}
+
+`take_t` and `keep_t` come from `plan`, where word swap, added phrases and re-weighting are one linear form;
+`attention` applies it to queries and keys. A state depends on nothing but the source and the plan's steps so
+far, so every edit resumes at the longest prefix that any earlier edit has computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import checks
+from .attention import PLAIN, Call, Injection, Record, RowEdit, Site, Term, map_sites
+from .blend import add_up, region
+from .cache import LRU, RecordCache, auto_budget
+from .edits import Edit
+from .errors import BadSource, BadSteps, shown
+from .models import Model, Progress, choose_device, choose_dtype, load
+from .plan import Plan, StepPlan, make_plan
+from .sampler import Sampler, guide, guided, noise
+from .source import Result, Sites, Source, StepState
+from .words import Prompt
+
+T = TypeVar("T")
+OnStep = Callable[[StepState], None] | None
+States = Generator[StepState, None, T]
+STATE_BYTES = 256 << 20
+
+
+class PromptToPrompt:
+    """Generate a picture once, then edit it by its prompt as often as you like.
+
+    pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
+    dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). cache_bytes: budget for
+    recorded sources, None: chosen by what is free. What doesn't fit is recorded again when it is needed.
+
+    All calls may be made from several threads; the model runs one step at a time under `lock`.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        cache_bytes: int | None = None,
+        model_name: str = "",
+    ) -> None:
+        chosen = choose_device(device)
+        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), model_name or checks.pipe_name(pipe))
+        self.lock = threading.RLock()
+        budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
+        self.cache: RecordCache[Record] = RecordCache(budget)
+        self._states: LRU[StepState] = LRU(STATE_BYTES)
+        self._images: LRU[Image.Image] = LRU(STATE_BYTES)
+        self._samplers: dict[int, Sampler] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path = "storybook",
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        cache_bytes: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> PromptToPrompt:
+        """Load "storybook" (bundled), a local diffusers folder, or a Hub id.
+
+        `on_progress(sentence, fraction)` hears of a download. Raises `UnknownModel`, `UnsupportedModel`.
+        """
+        chosen = choose_device(device)
+        pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress)
+        return cls(pipe, device=chosen, dtype=dtype, cache_bytes=cache_bytes, model_name=str(name))
+
+    # --- what it wraps ------------------------------------------------------------------------------
+
+    @property
+    def pipe(self) -> Any:
+        """The diffusers pipeline. Its processors are changed only while a step runs."""
+        return self.model.pipe
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
+    def model_name(self) -> str:
+        return self.model.name
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) of a picture in pixels."""
+        return self.model.default_size
+
+    def prompt(self, text: str) -> Prompt:
+        """`text` with its words and their token positions."""
+        return Prompt.parse(text, self.pipe.tokenizer)
+
+    def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
+        """What `edit` would do to a source of `source_prompt`, without running the model."""
+        checks.edit(edit)
+        return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps)
+
+    # --- record -------------------------------------------------------------------------------------
+
+    def generate(self, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
+        """Generate a picture and record it. Takes the arguments of `record`, and `on_step(state)`."""
+        return _finish(self.record(prompt, **settings), on_step)
+
+    def record(
+        self,
+        prompt: str,
+        *,
+        seed: int = 0,
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        height: int | None = None,
+        width: int | None = None,
+        latents: Tensor | None = None,
+    ) -> States[Source]:
+        """`generate` as a generator: yields a `StepState` a step and returns the `Source`.
+
+        latents: start latents (1, C, h, w) instead of the seed's. height and width in pixels. Equal to
+        diffusers' own pipeline with a DDIM scheduler for the same start latents. Raises a `P2PError`.
+        """
+        P, negative = self.prompt(prompt), self.prompt(negative_prompt)
+        sampler = self._sampler(steps)
+        scale = checks.guidance(guidance_scale)
+        size = self.model.latent_size(height, width)
+        if latents is None:
+            x_T = noise((1, self.model.channels, *size), checks.seed(seed)).to(self.device, self.dtype)
+        else:
+            x_T = self.model.check_latents(latents, size)
+        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, _bytes(x_T))
+        return self._record(
+            P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
+        )
+
+    def _record(
+        self,
+        P: Prompt,
+        negative: Prompt,
+        sampler: Sampler,
+        scale: float,
+        size: tuple[int, int],
+        x_T: Tensor,
+        seed: int | None,
+        key: str,
+    ) -> States[Source]:
+        begun = time.perf_counter()
+        N, path, done = len(sampler), [x_T], False
+        text = self._text(P, negative, scale, 1)
+        try:
+            for i in range(N):
+                with self.lock, torch.no_grad():
+                    call = Call(conditional=1, latent=size, record_self_pixels=self._self_pixels(None, size))
+                    out = self._predict(sampler, i, path[-1], text, call)
+                    x, x_0 = sampler.step(path[-1], guide(out, 1, scale), i)
+                    self._keep(key, i, call.recorded)
+                path.append(x)
+                yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
+            done = True
+        finally:
+            if not done:  # stopped half way: nobody can name this source
+                self.cache.drop(key)
+        image = self._decode(key, b"", path[-1])
+        return Source(
+            prompt=P,
+            seed=seed,
+            steps=N,
+            guidance_scale=scale,
+            negative_prompt=negative.text,
+            height=size[0] * self.model.factor,
+            width=size[1] * self.model.factor,
+            image=image,
+            latents=torch.cat(path),
+            seconds=time.perf_counter() - begun,
+            key=key,
+            engine=self,
+        )
+
+    # --- edit ---------------------------------------------------------------------------------------
+
+    def edit(self, source: Source, edit: Edit, *, on_step: OnStep = None) -> Result:
+        """Apply one edit. Steps that an earlier edit of this source shares are not computed again."""
+        return _finish(self.stream(source, edit), on_step)
+
+    def stream(self, source: Source, edit: Edit) -> States[Result]:
+        """`edit` as a generator: yields a `StepState` a step, the reused one first; returns the `Result`.
+
+        It can be closed after any step; what was computed is reused by the next edit.
+        """
+        plan = self._plan(source, edit)
+        return self._stream(source, plan)
+
+    def _stream(self, source: Source, plan: Plan) -> States[Result]:
+        begun = time.perf_counter()
+        N = source.steps
+        state = self._furthest(source, plan)
+        first = state.index
+        if first > 0:
+            yield replace(state, reused=True)
+        for i in range(first, N):
+            state = self._advance(source, i, [state], [plan])[0]
+            yield state
+        return self._result(source, plan, state, N - first, begun)
+
+    def edit_many(self, source: Source, edits: Iterable[Edit], *, on_step: OnStep = None) -> list[Result]:
+        """Several edits of one source in one pass: shared steps once, the rest of a level as one batch.
+
+        The plans form a tree whose nodes are `plan.digest(k)`; it is run level by level. `steps_computed`
+        of a result counts its own path's steps that were computed in this call, each shared one for the
+        first result that needs it.
+        """
+        begun = time.perf_counter()
+        plans = [self._plan(source, edit) for edit in edits]
+        states = [self._furthest(source, plan) for plan in plans]
+        computed = [0] * len(plans)
+        for i in range(source.steps):
+            nodes: dict[bytes, list[int]] = {}
+            for p, plan in enumerate(plans):
+                if states[p].index == i:
+                    nodes.setdefault(plan.digest(i + 1), []).append(p)
+            firsts = [members[0] for members in nodes.values()]
+            for chunk in _chunks(firsts, self._rows_at_once(source)):
+                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk])
+                for p, state in zip(chunk, after, strict=True):
+                    computed[p] += 1
+                    for member in nodes[plans[p].digest(i + 1)]:
+                        states[member] = state
+                    if on_step:
+                        on_step(state)
+        return [
+            self._result(source, plan, state, count, begun)
+            for plan, state, count in zip(plans, states, computed, strict=True)
+        ]
+
+    def _advance(self, source: Source, i: int, states: list[StepState], plans: list[Plan]) -> list[StepState]:
+        """Step i of several distinct edits as one batch. The new states are kept under their digests."""
+        n, scale, sampler = len(states), source.guidance_scale, self._sampler(source.steps)
+        todo = [plan.steps[i] for plan in plans]
+        size = _size(source)
+        sites = map_sites(self.model.sites, size)
+        with self.lock, torch.no_grad():
+            text = torch.cat([self.model.embed(plan.target) for plan in plans])
+            if guided(scale):
+                negative = self.model.embed(self.prompt(source.negative_prompt))
+                text = torch.cat([negative.expand(n, -1, -1), text])
+            record = self._recorded(source, i, max(self._needs(step, size) for step in todo))
+            call = Call(conditional=n, latent=size)
+            if any(not step.plain for step in todo):
+                call.injection = self._injection(record or Record(), todo, size)
+            call.collect = {
+                r: (step.blend.target_tokens, step.blend.subtract_tokens)
+                for r, step in enumerate(todo)
+                if step.blend is not None
+            }
+            call.collect_sites = frozenset(site.name for site in sites)
+            x = torch.cat([state.latents for state in states])
+            out = self._predict(sampler, i, x, text, call)
+            x, x_0 = sampler.step(x, guide(out, n, scale), i)
+            after = []
+            for r, (state, step) in enumerate(zip(states, todo, strict=True)):
+                new = replace(state, index=i + 1, latents=x[r : r + 1], denoised=x_0[r : r + 1], reused=False)
+                if step.blend is not None:
+                    new = self._blend(source, new, step, call, r, record, sites)
+                self._states.put((source.key, plans[r].digest(i + 1)), new, new.nbytes)
+                after.append(new)
+        return after
+
+    def _blend(
+        self,
+        source: Source,
+        state: StepState,
+        step: StepPlan,
+        call: Call,
+        row: int,
+        record: Record | None,
+        sites: tuple[Site, ...],
+    ) -> StepState:
+        """Local blend after a step: outside the words' region the latents become the source's."""
+        assert step.blend is not None
+        size = _size(source)
+        target, subtract = call.collected.get((row, 0)), call.collected.get((row, 1))
+        sums = add_up(state.sums, step.blend, record, target, subtract, sites, sites[0].grid(size))
+        if step.blend.threshold is None:
+            return replace(state, sums=sums)
+        mask = region(sums, step.blend, size).to(self.device)
+        theirs = source.latents[state.index, None]
+        denoised = state.denoised
+        return replace(
+            state,
+            sums=sums,
+            mask=mask,
+            latents=torch.where(mask, state.latents, theirs),
+            denoised=denoised,
+        )
+
+    def _injection(self, record: Record, steps: Sequence[StepPlan], size: tuple[int, int]) -> Injection:
+        rows = []
+        for step in steps:
+            if step.plain:
+                rows.append(PLAIN)
+                continue
+            take = torch.from_numpy(step.take.copy()) if step.take.any() else None
+            keep = torch.from_numpy(step.keep.copy()) if step.keep.any() or take is None else None
+            limit = self._self_pixels(step.self_pixels, size) if step.inject_self else 0.0
+            rows.append(RowEdit(take=take, keep=keep, self_pixels=limit))
+        return Injection(record, rows, self.device, self.dtype)
+
+    # --- an edit as a source ------------------------------------------------------------------------
+
+    def edited_source(self, result: Result) -> Source:
+        """`Result.as_source`: the edit's path of latents, and its maps as sums of terms."""
+        source, plan = result.source, result.plan
+        path = [source.latents[:1]]
+        for k in range(1, source.steps + 1):
+            state = self._known(source, plan, k)
+            if state is None:  # forgotten since
+                before = StepState(index=k - 1, total=source.steps, latents=path[-1])
+                if plan.steps[k - 1].blend is not None:  # its sums are needed, which latents don't hold
+                    self._states.drop(source.key)
+                    before, k = self._start(source), 1
+                    path = path[:1]
+                for i in range(k - 1, source.steps):
+                    before = self._advance(source, i, [before], [plan])[0]
+                    path.append(before.latents)
+                break
+            path.append(state.latents)
+        return Source(
+            prompt=plan.target,
+            seed=source.seed,
+            steps=source.steps,
+            guidance_scale=source.guidance_scale,
+            negative_prompt=source.negative_prompt,
+            height=source.height,
+            width=source.width,
+            image=result.image,
+            latents=torch.cat(path),
+            seconds=result.seconds,
+            key=_key(source.key, plan.digest(source.steps)),
+            engine=self,
+            origin=(source, plan),
+        )
+
+    # --- recorded queries and keys ------------------------------------------------------------------
+
+    def _recorded(self, source: Source, i: int, self_pixels: float) -> Record | None:
+        """Step i of a source, with self-attention up to a grid of `self_pixels`; -1: none needed.
+
+        What the cache doesn't hold (evicted, larger grids than usual, an edit taken as source) is recorded
+        by running the source's conditional row at its own latents.
+        """
+        if self_pixels < 0:
+            return None
+        record = self.cache.get(source.key, i)
+        if record is not None and all(
+            site.name in record.self_
+            for site in self.model.sites
+            if site.kind == "self" and site.pixels(_size(source)) <= self_pixels
+        ):
+            return record
+        size = _size(source)
+        limit = max(self_pixels, self._self_pixels(None, size))
+        call = Call(conditional=1, latent=size, record_self_pixels=limit)
+        parent, step = None, None
+        if source.origin is not None:
+            parent, plan = source.origin
+            step = plan.steps[i]
+            if not step.plain:
+                parent_record = self._recorded(parent, i, self._needs(step, size))
+                call.injection = self._injection(parent_record or Record(), [step], size)
+        sampler = self._sampler(source.steps)
+        self._predict(sampler, i, source.latents[i, None], self.model.embed(source.prompt), call)
+        record = call.recorded
+        if call.injection is not None and step is not None:
+            record = _composed(call.injection.record, record, step)
+        self._keep(source.key, i, record)
+        return record
+
+    def _keep(self, key: str, i: int, record: Record) -> None:
+        """Put a step's record in the cache. The text's keys are the same in every step: kept once."""
+        first = self.cache.get(key, 0) if i else None
+        nbytes = 0
+        for name, terms in record.cross.items():
+            if first is not None and len(terms) == 1 and terms[0].mix is None:
+                known = first.cross[name][0].k
+                terms = (replace(terms[0], k=known),) if torch.equal(known, terms[0].k) else terms
+                record.cross[name] = terms
+            nbytes += sum(term.q.nbytes for term in terms)
+            nbytes += sum(term.k.nbytes for term in terms) if first is None else 0
+        nbytes += sum(q.nbytes + k.nbytes for q, k in record.self_.values())
+        self.cache.put(key, i, record, nbytes)
+
+    def attention(
+        self, source: Source, word: str | int, *, step: int | None = None, sites: Sites = None
+    ) -> np.ndarray:
+        """See `Source.attention`."""
+        tokens = self._source(source).prompt.find(word)
+        size = _size(source)
+        chosen = self._map_sites(sites, size)
+        if step is not None and not (isinstance(step, int) and 0 <= step < source.steps):
+            raise BadSteps(f"step is a number from 0 to {source.steps - 1}, or None; got {shown(step)}.")
+        grid = chosen[0].grid(size)
+        total = torch.zeros(grid)
+        steps = range(source.steps) if step is None else [step]
+        for i in steps if tokens else ():
+            with self.lock, torch.no_grad():
+                record = self._recorded(source, i, 0)
+                assert record is not None
+                for site in chosen:
+                    total += record.columns(site, tokens).mean(-1).reshape(grid).cpu()
+        return (total / (len(steps) * len(chosen))).numpy()
+
+    def _map_sites(self, sites: Sites, size: tuple[int, int]) -> tuple[Site, ...]:
+        if sites is None:
+            return map_sites(self.model.sites, size)
+        cross = [site for site in self.model.sites if site.kind == "cross"]
+        wanted = tuple(sites)
+        chosen = tuple(s for s in cross if s.name in wanted or s.grid(size) == wanted)
+        if not chosen or len({s.grid(size) for s in chosen}) > 1:
+            raise BadSource(
+                "sites are names of cross-attention layers of one grid, or a grid (h, w); "
+                f"got {shown(sites)}. There are {', '.join(f'{s.name} {s.grid(size)}' for s in cross)}."
+            )
+        return chosen
+
+    # --- looks --------------------------------------------------------------------------------------
+
+    def decode(self, latents: Tensor) -> Image.Image:
+        """Latents (C, h, w) or (1, C, h, w) -> picture."""
+        with self.lock:
+            return self.model.decode(latents)
+
+    def preview(self, state: StepState) -> Image.Image:
+        """A quick picture of where a run is heading."""
+        with self.lock:
+            return self.model.preview(state.latents if state.denoised is None else state.denoised)
+
+    def forget(self, source: Source) -> None:
+        """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
+        for store in (self.cache, self._states, self._images):
+            store.drop(source.key)
+
+    def forget_edits(self) -> None:
+        """Forget every edit's states, but keep what was recorded of sources."""
+        self._states.clear()
+        self._images.clear()
+
+    # --- small parts --------------------------------------------------------------------------------
+
+    def _predict(self, sampler: Sampler, i: int, x: Tensor, text: Tensor, call: Call) -> Tensor:
+        rows = text.shape[0]
+        x = torch.cat([x, x]) if rows == 2 * x.shape[0] else x
+        out = self.model.predict(x, sampler.timesteps[i].to(self.device), text, call)
+        if len(call.fired) != len(self.model.sites):  # diffusers only warns when a processor isn't asked
+            raise BadSource(f"{len(call.fired)} of {len(self.model.sites)} attention layers took part.")
+        return out
+
+    def _text(self, P: Prompt, negative: Prompt, scale: float, n: int) -> Tensor:
+        with self.lock:
+            rows = [self.model.embed(negative)] * n if guided(scale) else []
+            return torch.cat([*rows, *[self.model.embed(P)] * n])
+
+    def _sampler(self, steps: int) -> Sampler:
+        if steps not in self._samplers or isinstance(steps, bool):
+            self._samplers[steps] = Sampler.of(self.pipe.scheduler.config, steps)
+        return self._samplers[steps]
+
+    def _self_pixels(self, asked: float | None, size: tuple[int, int]) -> float:
+        """Default: a quarter of the latent's pixels but at least 16 x 16."""
+        return max(256, size[0] * size[1] / 4) if asked is None else asked
+
+    def _needs(self, step: StepPlan, size: tuple[int, int]) -> float:
+        """What a step wants recorded: self-attention up to so many pixels; -1: nothing at all."""
+        if step.inject_self:
+            return self._self_pixels(step.self_pixels, size)
+        return 0 if step.take.any() or (step.blend is not None and step.blend.source_tokens) else -1
+
+    def _rows_at_once(self, source: Source) -> int:
+        """Edits in one batch: as many as keep the UNet's activations moderate."""
+        h, w = _size(source)
+        return max(1, min(16, 16 * 1024 // (h * w))) if self.device.type == "cpu" else 8
+
+    def _source(self, source: object) -> Source:
+        if not isinstance(source, Source):
+            raise BadSource(
+                f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
+            )
+        if source.engine is not self:
+            raise BadSource("This Source was made by another PromptToPrompt; edit it with source.engine.")
+        return source
+
+    def _plan(self, source: Source, edit: Edit) -> Plan:
+        source = self._source(source)
+        checks.edit(edit)
+        return make_plan(source.prompt, self.prompt(edit.prompt), edit, source.steps)
+
+    def _start(self, source: Source) -> StepState:
+        return StepState(index=0, total=source.steps, latents=source.latents[:1])
+
+    def _known(self, source: Source, plan: Plan, k: int) -> StepState | None:
+        """The state after k steps if it is known: computed before, or the source's own."""
+        if plan.digest(k) == b"":
+            return StepState(index=k, total=source.steps, latents=source.latents[k, None])
+        return self._states.get((source.key, plan.digest(k)))
+
+    def _furthest(self, source: Source, plan: Plan) -> StepState:
+        for k in range(source.steps, 0, -1):
+            state = self._known(source, plan, k)
+            if state is not None:
+                return state
+        return self._start(source)
+
+    def _result(self, source: Source, plan: Plan, state: StepState, computed: int, begun: float) -> Result:
+        if plan.digest(source.steps) == b"":
+            image = source.image
+        else:
+            image = self._decode(source.key, plan.digest(source.steps), state.latents)
+        return Result(
+            image=image,
+            latents=state.latents[0],
+            plan=plan,
+            mask=None if state.mask is None else state.mask.float().cpu().numpy(),
+            steps_total=source.steps,
+            steps_computed=computed,
+            seconds=time.perf_counter() - begun,
+            source=source,
+        )
+
+    def _decode(self, key: str, digest: bytes, latents: Tensor) -> Image.Image:
+        image = self._images.get((key, digest))
+        if image is None:
+            image = self.decode(latents)
+            self.model.learn_preview(latents, image)
+            self._images.put((key, digest), image, 3 * image.width * image.height)
+        return image
+
+
+def _composed(parent: Record, own: Record, step: StepPlan) -> Record:
+    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep)."""
+    take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
+    record = Record(self_=own.self_)
+    for name, terms in parent.cross.items():
+        theirs = (
+            tuple(Term(term.q, term.k, take if term.mix is None else term.mix @ take) for term in terms)
+            if bool(take.any())
+            else ()
+        )
+        mine = tuple(Term(term.q, term.k, torch.diag(keep)) for term in own.cross.get(name, ()))
+        record.cross[name] = theirs + mine
+    return record
+
+
+def _finish(states: States[T], on_step: OnStep) -> T:
+    """Run a generator of states to its end and give what it returns."""
+    try:
+        while True:
+            try:
+                state = next(states)
+            except StopIteration as stop:
+                return stop.value
+            if on_step:
+                on_step(state)
+    finally:
+        states.close()
+
+
+def _chunks(items: list[int], size: int) -> Iterable[list[int]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _size(source: Source) -> tuple[int, int]:
+    """(h, w) of a source's latents."""
+    return source.latents.shape[-2], source.latents.shape[-1]
+
+
+def _bytes(x: Tensor) -> bytes:
+    return x.detach().float().cpu().numpy().tobytes()
+
+
+def _key(*parts: object) -> str:
+    h = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        h.update(part if isinstance(part, bytes) else repr(part).encode())
+    return h.hexdigest()

@@ -1,0 +1,97 @@
+"""The recipe inside a picture: model, source settings and edits, as JSON in a PNG text chunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from .edits import Edit
+from .errors import BadRecipe, shown
+from .source import Result, Source
+
+CHUNK = "p2p"
+VERSION = 1
+_SOURCE_FIELDS = {"prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a picture was made: `generate(**source)`, then `edits` one after the other (usually one)."""
+
+    model: str
+    source: dict[str, Any]
+    edits: tuple[Edit, ...]
+
+    @property
+    def edit(self) -> Edit:
+        """The last edit."""
+        return self.edits[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        edits = [edit.to_dict() for edit in self.edits]
+        return {"p2p": VERSION, "model": self.model, "source": self.source, "edits": edits}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def recipe_of(result: Result) -> Recipe:
+    """The recipe of a result, through all the edits it was made by."""
+    edits: list[Edit] = [result.edit]
+    source: Source = result.source
+    while source.origin is not None:
+        source, plan = source.origin
+        edits.insert(0, plan.edit)
+    return Recipe(model=source.engine.model_name, source=source.to_dict(), edits=tuple(edits))
+
+
+def save_png(result: Result, path: str | Path) -> Path:
+    """Write `result.image` with its recipe. Returns the path."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(CHUNK, recipe_of(result).to_json())
+    path = Path(path)
+    result.image.save(path, format="PNG", pnginfo=info)
+    return path
+
+
+def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
+    """The recipe in a PNG that `save` wrote, in a JSON file, or in the object it holds.
+
+    Raises `BadRecipe` for files that hold none; the edit's own error if it is not valid.
+    """
+    data: Any = source
+    if not isinstance(source, Mapping):
+        data = _read(Path(source))
+    edits = data.get("edits") if isinstance(data, Mapping) else None
+    settings = data.get("source") if isinstance(data, Mapping) else None
+    if not isinstance(edits, list) or not edits or not isinstance(settings, Mapping):
+        raise BadRecipe(f'A recipe has "model", "source" and "edits"; got {shown(data)}.')
+    unknown = set(settings) - _SOURCE_FIELDS
+    if unknown or not isinstance(settings.get("prompt"), str):
+        raise BadRecipe(f"A recipe's source has {', '.join(sorted(_SOURCE_FIELDS))}; got {shown(settings)}.")
+    return Recipe(
+        model=str(data.get("model", "")),
+        source=dict(settings),
+        edits=tuple(Edit.from_json(edit) for edit in edits),
+    )
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix.lower() == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+        with Image.open(path) as image:
+            text = image.info.get(CHUNK)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadRecipe(f"{path.name} can't be read as a PNG or JSON recipe ({error}).") from None
+    if text is None:
+        raise BadRecipe(f"{path.name} holds no recipe; expected a PNG saved by p2p.")
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise BadRecipe(f"The recipe in {path.name} is not JSON.") from None

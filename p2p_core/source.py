@@ -1,0 +1,154 @@
+"""What a run leaves behind: `StepState`, `Source`, `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from .edits import Edit
+from .plan import Plan
+from .words import Prompt
+
+if TYPE_CHECKING:
+    from .prompt_to_prompt import PromptToPrompt
+
+Sites = tuple[int, int] | Iterable[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendSums:
+    """Local blend's running sums over the steps so far: one map each, at the blend's grid."""
+
+    source: Tensor | None  # (h, w) float32
+    target: Tensor | None
+    subtract: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepState:
+    """All that a resume after `index` steps needs.
+
+    latents: (1, C, h, w). denoised: the clean latents predicted on the way, for previews.
+    reused: this state was known and not computed in this call.
+    """
+
+    index: int
+    total: int
+    latents: Tensor
+    denoised: Tensor | None = None
+    sums: BlendSums | None = None
+    mask: Tensor | None = None  # (h, w) bool, of the local blend, at the latent's size
+    reused: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        sums = (self.sums.source, self.sums.target, self.sums.subtract) if self.sums else ()
+        tensors = (self.latents, self.denoised, self.mask, *sums)
+        return sum(t.nbytes for t in tensors if t is not None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A picture that can be edited: its prompt, its path of latents, and where its maps are recorded.
+
+    latents: (N + 1, C, h, w), z_T first. Made by `generate`, or by `Result.as_source`.
+    """
+
+    prompt: Prompt
+    seed: int | None  # None: the start latents were given
+    steps: int
+    guidance_scale: float
+    negative_prompt: str
+    height: int
+    width: int
+    image: Image.Image
+    latents: Tensor
+    seconds: float
+    key: str
+    engine: PromptToPrompt = field(repr=False)
+    origin: tuple[Source, Plan] | None = field(default=None, repr=False)  # an edit taken as a source
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held for this source: its latents and its recorded queries and keys."""
+        return self.latents.nbytes + self.engine.cache.size(self.key)
+
+    @property
+    def where(self) -> str:
+        """Where the recorded queries and keys lie, for people."""
+        kept = self.engine.cache.steps(self.key)
+        place = "GPU memory" if self.engine.device.type == "cuda" else "CPU memory"
+        if kept == 0:
+            return "latents only"
+        return place if kept >= self.steps else f"{place}, {kept} of {self.steps} steps"
+
+    def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
+        """Where a word of the prompt looks: (h, w) float32, attention probabilities in 0..1.
+
+        Mean over the word's tokens, heads, sites and steps (Prompt-to-Prompt, Figure 4). step: one step,
+        0 the noisiest; None: all. sites: names of cross-attention layers, or a grid (h, w); None: the grid
+        nearest to 16 x 16. Raises `UnknownWord`, `BadSteps`, `BadSource`.
+        """
+        return self.engine.attention(self, word, step=step, sites=sites)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments of `generate` that make this source again, as plain data."""
+        return {
+            "prompt": self.prompt.text,
+            "seed": self.seed,
+            "steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "negative_prompt": self.negative_prompt,
+            "height": self.height,
+            "width": self.width,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """An edited picture.
+
+    latents: (C, h, w), the final ones. mask: (h, w) float32 in 0..1 at the latent's size where a local
+    blend kept the edit, else None. seconds: of this call, decoding included.
+    """
+
+    image: Image.Image
+    latents: Tensor
+    plan: Plan
+    mask: np.ndarray | None
+    steps_total: int
+    steps_computed: int
+    seconds: float
+    source: Source
+
+    @property
+    def edit(self) -> Edit:
+        return self.plan.edit
+
+    @property
+    def steps_reused(self) -> int:
+        return self.steps_total - self.steps_computed
+
+    def as_source(self) -> Source:
+        """This edit as the source of the next one.
+
+        Its maps are the edited ones, exactly: an edit's map is a sum of terms (source map) take + (own map)
+        keep, and so is the map of an edit of that edit.
+        """
+        return self.source.engine.edited_source(self)
+
+    def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
+        """As `Source.attention`, of the edited maps and the target prompt's words."""
+        return self.as_source().attention(word, step=step, sites=sites)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a PNG that holds the whole recipe; `load_recipe` reads it back."""
+        from .recipe import save_png
+
+        return save_png(self, path)
