@@ -1,0 +1,36 @@
+"""From a run's folder to the shipped one: a plain diffusers pipeline in fp16 safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .unet import scheduler
+
+LIMIT = 40 << 20
+
+
+def write(run: Path, out: Path) -> int:
+    """Write the pipeline. Returns its size in bytes; raises `ValueError` above 40 MB."""
+    half = torch.float16
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(run / "vae").to(half),
+        text_encoder=CLIPTextModel.from_pretrained(run / "text_encoder").to(half),
+        tokenizer=CLIPTokenizer.from_pretrained(run / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(run / "unet").to(half),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(out, safe_serialization=True)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    if size > LIMIT:
+        raise ValueError(
+            f"The bundled model may take {LIMIT >> 20} MB; {out} takes {size / (1 << 20):.1f} MB."
+        )
+    print(f"export: {out}, {size / (1 << 20):.1f} MB")
+    return size

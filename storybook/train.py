@@ -1,0 +1,86 @@
+"""Train the bundled model from scratch: `python -m storybook.train`.
+
+Stages, each resumable and seeded: tokenizer, vae, latents, unet, decoder (the VAE's decoder alone, a little
+longer), export. Every stage keeps its checkpoint and a JSON-lines log in the run's folder; a stage that is
+done is skipped, so the command can simply be given again after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+
+from . import export, tokenizer, unet, vae
+from .common import Run
+
+STAGES = ("tokenizer", "vae", "latents", "unet", "decoder", "export")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, default=Path("runs/storybook"), help="folder for all work data")
+    parser.add_argument("--out", type=Path, default=Path("assets/storybook"), help="where export writes")
+    parser.add_argument("--stages", default=",".join(STAGES), help="comma-separated")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--bf16", default="auto", choices=("auto", "yes", "no"))
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--vae-minutes", type=float, default=18)
+    parser.add_argument("--vae-pictures", type=int, default=12_000)
+    parser.add_argument("--latents", type=int, default=40_000, help="pictures the UNet is trained on")
+    parser.add_argument("--unet-minutes", type=float, default=60)
+    parser.add_argument("--channels", default="96,192")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate of the UNet")
+    parser.add_argument("--decoder-minutes", type=float, default=10)
+    args = parser.parse_args()
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(
+        args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    bf16 = args.bf16 == "yes" or (args.bf16 == "auto" and fast_bf16(device))
+    run: Path = args.run
+    for stage in args.stages.split(","):
+        if stage not in STAGES:
+            parser.error(f"stages are {', '.join(STAGES)}; got {stage}")
+        if stage == "tokenizer" and not (run / "tokenizer" / "vocab.json").exists():
+            print("tokenizer:", tokenizer.build(run / "tokenizer", args.seed), "entries")
+        elif stage == "vae":
+            clock = Run(run, "vae", args.vae_minutes)
+            vae.train(clock, device, pictures=args.vae_pictures, seed=args.seed, bf16=bf16)
+        elif stage == "latents" and not (run / "latents.pt").exists():
+            unet.make_latents(run, args.latents, args.seed, device)
+        elif stage == "unet":
+            channels = tuple(int(c) for c in args.channels.split(","))
+            unet.train(
+                Run(run, "unet", args.unet_minutes), device,
+                channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
+            )  # fmt: skip
+        elif stage == "decoder":
+            clock = Run(run, "decoder", args.decoder_minutes)
+            vae.train(
+                clock, device, pictures=args.vae_pictures, seed=args.seed + 50, bf16=bf16, decoder_only=True
+            )
+        elif stage == "export":
+            export.write(run, args.out)
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """bfloat16 pays on GPUs and on CPUs with AMX; on others it is ten times slower."""
+    if device.type == "cuda":
+        return True
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    return "AMX" in capabilities or bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+if __name__ == "__main__":
+    main()

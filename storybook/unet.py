@@ -1,0 +1,221 @@
+"""The UNet and its text encoder, trained together on latents of renders.
+
+v-prediction (Salimans & Ho 2022) with zero terminal SNR (Lin et al. 2024), min-SNR weights with gamma 5
+(Hang et al. 2023), an exponential moving average of the weights, captions dropped one time in ten.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from .captions import training_caption
+from .common import Run, autocast, rate, renders
+from .scenes import Scene
+from .tokenizer import LENGTH
+from .vae import latents_of
+
+SHARD = 4000
+WIDTH = 128  # of the text encoder
+PROMPTS = (
+    "a red house on a snowy hill at night",
+    "a blue car on a street",
+    "a green cat in a forest",
+    "a white rabbit in a grassy field at sunset",
+    "a purple castle in a desert",
+    "a pink balloon on a beach",
+    "a yellow boat on a beach at night",
+    "an orange dog on a street, snowy",
+    "a blue mushroom in a forest at night",
+    "a red rocket in a desert at sunset",
+    "a pencil sketch of a pink tree in a grassy field",
+    "a white cake on a snowy hill, foggy",
+)  # looked at while training, always the same
+
+
+def scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=3 * WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=LENGTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def unet(channels: tuple[int, ...]) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=channels,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,  # which diffusers takes as the number of heads
+        norm_num_groups=16,
+    )
+
+
+def make_latents(folder: Path, count: int, seed: int, device: torch.device) -> None:
+    """Shards of latents and scenes. Shards that exist are kept, so it can be stopped and given again."""
+    for number in range((count + SHARD - 1) // SHARD):
+        file = folder / f"latents-{number:03d}.pt"
+        if file.exists():
+            continue
+        pictures, scenes, _ = renders(SHARD, seed + 100 + number)
+        z = latents_of(folder / "vae", pictures, device)
+        aside = file.with_suffix(".tmp")
+        torch.save({"latents": z.half(), "scenes": [asdict(s) for s in scenes]}, aside)
+        aside.replace(file)
+        print("latents:", file.name, flush=True)
+
+
+class Data:
+    """The shards there are. New ones may appear while training goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: set[str] = set()
+        self.latents = torch.empty(0, 4, 16, 16)
+        self.scenes: list[Scene] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        for file in sorted(self.folder.glob("latents-*.pt")):
+            if file.name not in self.files:
+                shard: dict[str, Any] = torch.load(file, weights_only=True)
+                self.latents = torch.cat([self.latents, shard["latents"].float()])
+                self.scenes += [Scene(**s) for s in shard["scenes"]]
+                self.files.add(file.name)
+
+
+def train(
+    run: Run,
+    device: torch.device,
+    *,
+    channels: tuple[int, ...],
+    batch: int,
+    peak: float,
+    seed: int,
+    bf16: bool,
+    ema: float = 0.999,
+) -> None:
+    """Train for the run's minutes and write `unet/` and `text_encoder/` (the averaged weights)."""
+    torch.manual_seed(seed + run.step)
+    tokenizer = CLIPTokenizer.from_pretrained(run.folder / "tokenizer")
+    nets = nn.ModuleDict({"text_encoder": text_encoder(tokenizer), "unet": unet(channels)}).to(device)
+    averaged = copy.deepcopy(nets).eval().requires_grad_(False)
+    params = list(nets.parameters())
+    optimizer = torch.optim.AdamW(params, peak, betas=(0.9, 0.99), weight_decay=1e-2)
+    state = run.resume()
+    if state:
+        nets.load_state_dict(state["nets"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+    bars = scheduler().alphas_cumprod.to(device)
+    data, rng, losses = Data(run.folder), np.random.default_rng(seed + run.step), []
+    last_log, last_sheet, seen = run.spent, run.spent, run.samples
+    while run.progress < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = rate(run.progress, run.step, peak, hold=0.5)
+        picked = rng.integers(len(data.scenes), size=batch)
+        captions = [training_caption(data.scenes[i], rng) for i in picked]
+        with autocast(device, bf16):
+            per_sample, weight = losses_of(nets, tokenizer, data.latents[picked].to(device), captions, bars)
+        optimizer.zero_grad()
+        (per_sample * weight).mean().backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        optimizer.step()
+        run.step, run.samples = run.step + 1, run.samples + batch
+        losses.append(float(per_sample.mean()))
+        decay = min(ema, (1 + run.step) / (10 + run.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averaged.parameters()), params, 1 - decay)
+        if run.spent - last_log > 1:
+            speed = (run.samples - seen) / (run.spent - last_log) / 60
+            run.log(loss=round(float(np.mean(losses)), 4), per_second=round(speed, 1), data=len(data.scenes))
+            last_log, seen, losses = run.spent, run.samples, []
+            data.refresh()
+        if run.spent - last_sheet > 8:
+            last_sheet = run.spent
+            _snapshot(run, nets, averaged, optimizer, tokenizer)
+    _snapshot(run, nets, averaged, optimizer, tokenizer)
+    run.log(done=True)
+
+
+def losses_of(
+    nets: nn.ModuleDict, tokenizer: CLIPTokenizer, x: Tensor, captions: list[str], bars: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(B,) squared errors of the velocity, and their min-SNR weights. x (B, 4, 16, 16)."""
+    B = len(x)
+    ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
+    t = torch.randint(len(bars), (B,), device=x.device)
+    a = bars[t].view(-1, 1, 1, 1)
+    eps = torch.randn_like(x)
+    x_t = a.sqrt() * x + (1 - a).sqrt() * eps
+    v = a.sqrt() * eps - (1 - a).sqrt() * x
+    text = nets["text_encoder"](ids.input_ids.to(x.device))[0]
+    out = nets["unet"](x_t, t, text).sample.float()
+    snr = bars[t] / (1 - bars[t])
+    weight = snr.clamp(max=5) / (snr + 1)
+    return (out - v).pow(2).mean((1, 2, 3)), weight.clamp(min=0.1) / 0.45
+
+
+def _snapshot(
+    run: Run, nets: nn.ModuleDict, averaged: nn.ModuleDict, optimizer: Any, tokenizer: CLIPTokenizer
+) -> None:
+    """Checkpoint, averaged weights as diffusers folders, and a sheet of samples to look at."""
+    run.save(
+        {
+            "nets": nets.state_dict(),
+            "averaged": averaged.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+    )
+    for name in ("text_encoder", "unet"):
+        averaged[name].save_pretrained(run.folder / name)
+    vae = AutoencoderKL.from_pretrained(run.folder / "vae").to(averaged["unet"].device).eval()
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=averaged["text_encoder"],
+        tokenizer=tokenizer,
+        unet=averaged["unet"],
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
+    images = pipe(list(PROMPTS), num_inference_steps=20, guidance_scale=4.0, generator=generators).images
+    sheet = np.vstack([np.hstack([np.asarray(i) for i in images[k : k + 6]]) for k in (0, 6)])
+    Image.fromarray(sheet).save(run.folder / f"sheet-{run.samples:07d}.png")
