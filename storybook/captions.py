@@ -23,8 +23,8 @@ STYLE = {
 }
 EXTRA_WORDS = (
     "a an the of and with in on at under over by near photo picture painting drawing image sky sun moon star "
-    "small big little bright dark rain wind flower river lake mountain bird fish horse bear teddy basket apple "
-    "winter summer spring autumn morning noon day very slightly light heavy"
+    "small big little bright dark rain wind flower river lake mountain bird fish horse bear teddy basket "
+    "apple winter summer spring autumn morning noon day very slightly light heavy"
 )  # known to the tokenizer though never drawn
 
 
