@@ -156,7 +156,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         run.step, run.samples = run.step + 1, run.samples + batch
-        losses.append(float(per_sample.mean()))
+        losses.append(float(per_sample.detach().mean()))
         decay = min(ema, (1 + run.step) / (10 + run.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), params, 1 - decay)
