@@ -1,0 +1,49 @@
+"""Start the app: `python app.py`. Every option has an environment variable too."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+from ui import Engine, build_app, launch_options
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    env = os.environ.get
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        "--model", default=env("P2P_MODEL", "storybook"), help="storybook (bundled), a Hub id, or a diffusers folder [P2P_MODEL]"
+    )
+    parser.add_argument("--device", default=env("P2P_DEVICE"), help="cpu or cuda; without it, what there is [P2P_DEVICE]")
+    parser.add_argument("--dtype", default=env("P2P_DTYPE"), help="fp32, fp16 or bf16 [P2P_DTYPE]")
+    parser.add_argument("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="[GRADIO_SERVER_NAME]")
+    parser.add_argument("--port", type=int, default=int(env("GRADIO_SERVER_PORT", "7860")), help="[GRADIO_SERVER_PORT]")
+    parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
+    parser.add_argument(
+        "--cache-mb", type=int, default=env("P2P_CACHE_MB"), help="memory for recorded sources [P2P_CACHE_MB]"
+    )
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = arguments()
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("p2p").setLevel(logging.INFO)
+    engine = Engine(args.model, device=args.device, dtype=args.dtype, cache_mb=args.cache_mb)
+    demo = build_app(engine)
+    demo.launch(
+        server_name=args.host,
+        server_port=args.port,
+        share=args.share,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    engine.start()  # the page is served: now the model
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()
