@@ -1,0 +1,358 @@
+"""Exact reuse, batched edits, eviction, edits of edits, and that nothing is left behind in the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, StepState
+
+from . import tiny
+from .conftest import HOUSE
+from .tolerances import assert_close
+
+CASTLE = "a red castle on a snowy hill at night"
+N = 8
+BLEND = Blend(source_words=("house",), target_words=("castle",), threshold=0.6, start=0.5)
+EDITS = [
+    Edit(CASTLE, cross_steps=0.75, self_steps=0.5),
+    Edit(CASTLE, cross_steps=0.5, self_steps=0.5, weights={"snowy": -1.5}),
+    Edit("a big red house on a snowy hill with a cat at night", cross_steps={"default_": 0.75, "hill": 0.25}),
+    Edit(CASTLE, cross_steps=0.75, self_steps=0.25, blend=BLEND),
+    Edit(HOUSE, weights={"night": 1.8}, weight_steps=(0.5, 1.0)),
+    Edit(HOUSE),
+]
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.calls = self.rows = 0
+
+
+@contextmanager
+def counted(p2p: PromptToPrompt) -> Iterator[Counter]:
+    """UNet calls and rows while the block runs."""
+    counter = Counter()
+
+    def hook(_module: object, args: tuple[torch.Tensor, ...], _out: object) -> None:
+        counter.calls += 1
+        counter.rows += args[0].shape[0]
+
+    handle = p2p.pipe.unet.register_forward_hook(hook)
+    try:
+        yield counter
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda e: e.to_json()[:60])
+def test_resuming_from_every_step_is_a_run_from_scratch(
+    p2p: PromptToPrompt, source: Source, edit: Edit
+) -> None:
+    p2p.forget_edits()
+    whole = p2p.edit(source, edit)
+    for k in range(N + 1):
+        p2p.forget_edits()
+        states = p2p.stream(source, edit)
+        for state in states:  # stop after k steps
+            if state.index >= k:
+                break
+        states.close()
+        resumed = p2p.edit(source, edit)
+        assert torch.equal(resumed.latents, whole.latents)
+        assert np.array_equal(np.asarray(resumed.image), np.asarray(whole.image))
+        if k:
+            assert resumed.steps_computed <= N - k
+
+
+def test_moving_a_window_recomputes_the_steps_after_it(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    late = p2p.edit(source, Edit(CASTLE, cross_steps=0.75, self_steps=0.25))
+    assert late.steps_computed == N
+    with counted(p2p) as counter:
+        early = p2p.edit(source, Edit(CASTLE, cross_steps=0.5, self_steps=0.25))
+    assert early.steps_computed == counter.calls == N - 4 and early.steps_reused == 4
+    with counted(p2p) as counter:
+        back = p2p.edit(source, Edit(CASTLE, cross_steps=0.75, self_steps=0.25))
+    assert back.steps_computed == counter.calls == 0
+    assert torch.equal(back.latents, late.latents)
+    p2p.forget_edits()
+    assert torch.equal(
+        p2p.edit(source, Edit(CASTLE, cross_steps=0.5, self_steps=0.25)).latents, early.latents
+    )
+
+
+def test_the_same_edit_again_makes_no_call(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.edit(source, EDITS[2])
+    with counted(p2p) as counter:
+        again = p2p.edit(source, EDITS[2])
+        same_plan = p2p.edit(source, EDITS[2].replace(cross_steps={"hill": 0.25, "default_": 0.76}))
+    assert counter.calls == 0 and again.steps_computed == same_plan.steps_computed == 0
+    assert again.image is same_plan.image, "the decoded picture is kept too"
+
+
+def test_a_threshold_recomputes_from_the_blends_first_step(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    p2p.edit(source, EDITS[3])
+    blend = Blend(source_words=("house",), target_words=("castle",), threshold=0.8, start=0.5)
+    moved = p2p.edit(source, EDITS[3].replace(blend=blend))
+    assert moved.steps_computed == N - 4
+    p2p.forget_edits()
+    assert torch.equal(p2p.edit(source, EDITS[3].replace(blend=blend)).latents, moved.latents)
+
+
+def test_late_faders_start_from_the_sources_own_steps(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    assert p2p.edit(source, EDITS[4]).steps_computed == N - 4
+
+
+def test_edit_many_is_edits_one_by_one(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    many = p2p.edit_many(source, EDITS)
+    for edit, together in zip(EDITS, many, strict=True):
+        p2p.forget_edits()
+        alone = p2p.edit(source, edit)
+        assert_close(together.latents, alone.latents)
+        assert (together.mask is None) == (alone.mask is None)
+    assert p2p.edit_many(source, []) == []
+
+
+def test_a_sweep_shares_its_steps(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    edits = [Edit(CASTLE, cross_steps=f / 10, self_steps=0.0) for f in range(11)]
+    steps = [0]
+    with counted(p2p) as counter:
+        results = p2p.edit_many(source, edits, on_step=lambda _: steps.__setitem__(0, steps[0] + 1))
+    distinct = {results[i].plan.digest(k) for i in range(11) for k in range(1, N + 1)}
+    assert sum(r.steps_computed for r in results) == steps[0] == len(distinct) <= 0.62 * 11 * N
+    assert counter.rows == 2 * len(distinct) and counter.calls <= 2 * N
+    assert p2p.edit_many(source, edits)[3].steps_computed == 0
+
+
+@pytest.mark.parametrize("budget", [0, 300_000])
+def test_evicted_sources_are_recorded_again(budget: int) -> None:
+    big = PromptToPrompt(tiny.pipeline())
+    small = PromptToPrompt(big.pipe, cache_bytes=budget)
+    sources = [p.generate(HOUSE, seed=3, steps=N, guidance_scale=5.0) for p in (big, small)]
+    assert small.cache.nbytes <= budget < sources[0].nbytes
+    assert "of 8 steps" in sources[1].where or sources[1].where == "latents only"
+    for edit in EDITS[:4]:
+        assert_close(small.edit(sources[1], edit).latents, big.edit(sources[0], edit).latents)
+    assert small.cache.nbytes <= budget
+    assert np.allclose(sources[1].attention("house"), sources[0].attention("house"), atol=1e-6)
+
+
+def test_forgotten_sources_can_still_be_edited(eps: PromptToPrompt) -> None:
+    source = eps.generate(HOUSE, seed=9, steps=N)
+    before = eps.edit(source, EDITS[0])
+    held = eps.cache.nbytes
+    eps.forget(source)
+    assert eps.cache.nbytes < held and source.where == "latents only"
+    assert_close(eps.edit(source, EDITS[0]).latents, before.latents)
+
+
+@pytest.mark.parametrize("edit", EDITS[:5], ids=lambda e: e.to_json()[:60])
+def test_an_edit_as_a_source_is_the_edit(p2p: PromptToPrompt, source: Source, edit: Edit) -> None:
+    result = p2p.edit(source, edit)
+    chained = result.as_source()
+    same = p2p.edit(chained, Edit(edit.prompt))
+    assert torch.equal(same.latents, result.latents) and same.steps_computed == 0
+    assert same.image.size == result.image.size
+
+
+@pytest.mark.parametrize("edit", [EDITS[0], EDITS[1], EDITS[2]], ids=lambda e: e.to_json()[:60])
+def test_an_edit_as_a_source_holds_the_edited_maps(p2p: PromptToPrompt, source: Source, edit: Edit) -> None:
+    """Injecting all its maps into its own prompt, step by step, gives the edit again."""
+    from p2p_core.plan import make_plan
+
+    result = p2p.edit(source, edit)
+    chained = result.as_source()
+    full = Edit(edit.prompt, cross_steps=1.0, self_steps=1.0)
+    plan = make_plan(chained.prompt, chained.prompt, full, N)
+    state = p2p._start(chained)
+    for i in range(N):
+        state = p2p._advance(chained, i, [state], [plan])[0]
+    assert_close(state.latents[0], result.latents)
+
+
+def test_as_source_after_the_states_were_forgotten(p2p: PromptToPrompt, source: Source) -> None:
+    for edit in (EDITS[0], EDITS[3]):
+        result = p2p.edit(source, edit)
+        kept = result.as_source()
+        p2p.forget_edits()
+        assert torch.equal(result.as_source().latents, kept.latents)
+
+
+def test_edits_of_edits_of_edits(p2p: PromptToPrompt, source: Source) -> None:
+    result = p2p.edit(source, EDITS[0])
+    for target in ("a red castle on a big hill at night", "a red castle on a big hill at night with a cat"):
+        result = p2p.edit(result.as_source(), Edit(target, cross_steps=0.75, self_steps=0.25))
+        assert bool(result.latents.isfinite().all())
+    assert result.attention("castle").shape == (16, 16)
+
+
+# --- attention maps ---------------------------------------------------------------------------------
+
+
+def test_attention_is_the_mean_of_explicit_maps(eps: PromptToPrompt) -> None:
+    """Against maps made by hooks on to_q and to_k of the layers of the 16 x 16 grid."""
+    source = eps.generate(HOUSE, seed=4, steps=3, guidance_scale=1.0)
+    seen: dict[str, list[torch.Tensor]] = {}
+    names = [s.name for s in eps.model.sites if s.kind == "cross" and s.grid((16, 16)) == (16, 16)]
+    handles = []
+    for name in names:
+        attn = eps.pipe.unet.get_submodule(name)
+        for part in ("to_q", "to_k"):
+            key = f"{name}.{part}"
+            handles.append(
+                getattr(attn, part).register_forward_hook(
+                    lambda _m, _i, out, key=key: seen.setdefault(key, []).append(out[0].detach())
+                )
+            )
+    eps.generate(HOUSE, seed=4, steps=3, guidance_scale=1.0)
+    for handle in handles:
+        handle.remove()
+    word = source.prompt.find("house")
+    for step in (None, 0, 2):
+        maps = []
+        for name in names:
+            for i in range(3) if step is None else [step]:
+                q = seen[f"{name}.to_q"][i].view(256, 4, 4).transpose(0, 1)
+                k = seen[f"{name}.to_k"][i].view(-1, 4, 4).transpose(0, 1)
+                maps.append(torch.softmax(q @ k.transpose(1, 2) / 2, -1).mean(0)[:, list(word)].mean(-1))
+        expected = torch.stack(maps).mean(0).reshape(16, 16).numpy()
+        got = source.attention("house", step=step)
+        assert got.dtype == np.float32 and got.shape == (16, 16)
+        assert np.allclose(got, expected, atol=1e-6)
+        assert 0 <= got.min() and got.max() <= 1
+
+
+def test_attention_of_other_grids_and_layers(p2p: PromptToPrompt, source: Source) -> None:
+    assert source.attention("house", sites=(8, 8)).shape == (8, 8)
+    name = next(s.name for s in p2p.model.sites if s.kind == "cross")
+    assert source.attention(2, step=1, sites=[name]).shape == (16, 16)
+    whole = sum(source.attention(n) for n in range(9))
+    assert whole.max() <= 1 + 1e-5, "words share what the start mark leaves"
+    for wrong in ("nowhere", (3, 3)):
+        with pytest.raises(P2PError, match="sites"):
+            source.attention("house", sites=[wrong] if isinstance(wrong, str) else wrong)
+    with pytest.raises(P2PError, match="castle"):
+        source.attention("castle")
+    with pytest.raises(P2PError, match="0 to 7"):
+        source.attention("house", step=8)
+
+
+def test_edited_maps_of_kept_words_are_the_sources(p2p: PromptToPrompt, source: Source) -> None:
+    result = p2p.edit(source, Edit(CASTLE, cross_steps=1.0, self_steps=0.0, weights={"snowy": 2.0}))
+    assert np.allclose(result.attention("hill"), source.attention("hill"), atol=1e-5)
+    assert np.allclose(result.attention("castle"), source.attention("house"), atol=1e-5)
+    assert np.allclose(result.attention("snowy"), 2 * source.attention("snowy"), atol=1e-5)
+
+
+# --- nothing is left behind -------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    pass
+
+
+def _fail(state: StepState) -> None:
+    if state.index == 3:
+        raise Stop
+
+
+def test_processors_are_the_very_same_after_any_call(p2p: PromptToPrompt, source: Source) -> None:
+    unet = p2p.pipe.unet
+    before = dict(unet.attn_processors)
+
+    def unchanged() -> bool:
+        now = unet.attn_processors
+        return now.keys() == before.keys() and all(now[name] is before[name] for name in before)
+
+    p2p.forget_edits()
+    p2p.edit(source, EDITS[0])
+    assert unchanged()
+    with pytest.raises(Stop):
+        p2p.generate(HOUSE, seed=11, steps=N, on_step=_fail)
+    assert unchanged()
+    with pytest.raises(Stop):
+        p2p.edit(source, EDITS[2], on_step=_fail)
+    assert unchanged()
+    p2p.forget_edits()
+    states = p2p.stream(source, EDITS[0])
+    next(states)
+    assert unchanged(), "between two steps too"
+    states.close()
+    with pytest.raises(P2PError):
+        p2p.edit(source, Edit(CASTLE, weights={"tower": 2.0}))
+    assert unchanged()
+
+    def explode(*_: object) -> None:
+        raise Stop
+
+    handle = unet.mid_block.register_forward_hook(explode)
+    p2p.forget_edits()
+    try:
+        with pytest.raises(Stop):
+            p2p.edit(source, EDITS[0])
+        with pytest.raises(Stop):
+            p2p.generate(HOUSE, seed=12, steps=N)
+    finally:
+        handle.remove()
+    assert unchanged()
+    assert_close(p2p.edit(source, EDITS[0]).latents, p2p.edit(source, EDITS[0]).latents)
+
+
+def test_a_stopped_generation_leaves_no_bytes(eps: PromptToPrompt) -> None:
+    held = eps.cache.nbytes
+    with pytest.raises(Stop):
+        eps.generate(HOUSE, seed=77, steps=N, on_step=_fail)
+    states = eps.record(HOUSE, seed=78, steps=N)
+    next(states)
+    states.close()
+    assert eps.cache.nbytes == held
+
+
+def test_two_edits_in_turn_do_not_mix(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    alone = [p2p.edit(source, edit).latents for edit in EDITS[:3]]
+    p2p.forget_edits()
+    running = [p2p.stream(source, edit) for edit in EDITS[:3]]
+    last: dict[int, StepState] = {}
+    for _ in range(N):
+        for r, states in enumerate(running):
+            last[r] = next(states)
+    for r, latents in enumerate(alone):
+        assert torch.equal(last[r].latents[0], latents)
+
+
+def test_stream_yields_steps_and_returns_the_result(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    states, seen = p2p.stream(source, EDITS[0]), []
+    while True:
+        try:
+            seen.append(next(states))
+        except StopIteration as stop:
+            result = stop.value
+            break
+    assert [s.index for s in seen] == list(range(1, N + 1)) and not any(s.reused for s in seen)
+    assert torch.equal(seen[-1].latents[0], result.latents)
+    assert p2p.preview(seen[2]).size == source.image.size
+    again = list(p2p.stream(source, EDITS[0]))
+    assert [(s.index, s.reused) for s in again] == [(N, True)]
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_half_precision(dtype: str) -> None:
+    half = PromptToPrompt(tiny.pipeline(), dtype=dtype)
+    source = half.generate(HOUSE, seed=3, steps=4, guidance_scale=2.0)
+    result = half.edit(source, EDITS[1])
+    assert source.latents.dtype == half.dtype and bool(result.latents.isfinite().all())
+    full = PromptToPrompt(tiny.pipeline())
+    reference = full.generate(HOUSE, seed=3, steps=4, guidance_scale=2.0)
+    assert_close(source.latents[-1:], reference.latents[-1:], half.dtype)
+    assert_close(result.latents, full.edit(reference, EDITS[1]).latents, half.dtype)
