@@ -1,0 +1,21 @@
+// How the two prompts align. Value: {spans: [{kind, source, target, cut}]}, see ui/widgets.py.
+const TITLES = {
+  kept: 'in both prompts', swapped: 'takes the place of the crossed-out word',
+  added: 'new in the edit', removed: 'only in the source',
+};
+function draw() {
+  const row = make('p', 'row', null, { 'aria-label': 'how the prompts align' });
+  for (const span of props.value?.spans || []) {
+    const chip = make('span', `chip ${span.kind}${span.cut ? ' cut' : ''}`);
+    chip.title = span.cut ? 'past the model\u2019s length limit: no effect' : TITLES[span.kind] || '';
+    if (span.kind === 'swapped' || span.kind === 'removed') chip.append(make('s', '', span.source));
+    if (span.kind === 'swapped') chip.append(make('i', '', '\u2192'));
+    if (span.kind === 'added') chip.append(make('i', '', '+'));
+    if (span.kind !== 'removed') chip.append(make('b', '', span.target));
+    row.append(chip);
+  }
+  const notes = (props.value?.notes || []).map((note) => make('p', 'note', note));
+  board()?.replaceChildren(row, ...notes);
+}
+watch('value', draw);
+draw();

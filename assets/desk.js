@@ -1,0 +1,128 @@
+// The desk: one vertical fader a word. Value: {words, weights, picked}, see ui/desk.py.
+// Everything that comes from a prompt goes in by textContent or setAttribute.
+const LOW = -2, HIGH = 2, STEP = 0.05, DETENT = 0.09;
+
+const data = () => props.value || { words: [], weights: {}, picked: null };
+const weightOf = (key) => (key in data().weights ? data().weights[key] : 1);
+const shown = (v) => v.toFixed(2).replace('-', '\u2212');
+
+function paint(fader, v) {
+  const at = (x) => (x - LOW) / (HIGH - LOW);
+  fader.style.setProperty('--from', Math.min(at(1), at(v)));
+  fader.style.setProperty('--to', Math.max(at(1), at(v)));
+  fader.style.setProperty('--far', Math.min(1, 0.35 + Math.abs(v - 1) * 0.65));
+  fader.dataset.dir = v > 1 ? 'up' : v < 1 ? 'down' : 'one';
+  fader.querySelector('.value').textContent = shown(v);
+  fader.querySelector('input').setAttribute('aria-valuetext', v.toFixed(2));
+}
+
+function fader(word) {
+  const f = make('div', 'fader' + (word.cut ? ' cut' : ''));
+  f.dataset.key = word.key;
+  f.dataset.state = word.state;
+  f.append(make('output', 'value'));
+  const well = make('div', 'well');
+  well.append(make('i', 'groove'), make('i', 'tick one'), make('i', 'tick zero'), make('i', 'fill'));
+  const input = make('input');
+  Object.assign(input, { type: 'range', min: LOW, max: HIGH, step: STEP, disabled: !!word.cut });
+  input.setAttribute('orient', 'vertical');
+  input.setAttribute('aria-orientation', 'vertical');
+  input.setAttribute('aria-label', `weight of "${word.text}"`);
+  input.title = word.cut ? 'past the model\u2019s length limit: no effect' : 'double-click or Home: back to 1';
+  input.value = weightOf(word.key);
+  well.append(input);
+  f.append(well);
+  const name = make('button', 'word', word.text);
+  name.title = word.cut ? 'past the model\u2019s length limit: no effect' : 'show where this word looks';
+  name.setAttribute('aria-pressed', 'false');
+  f.append(name);
+  paint(f, weightOf(word.key));
+  return f;
+}
+
+function header() {
+  const bar = make('div', 'bar');
+  bar.append(make('h2', '', 'Desk'), make('span', 'hint', 'turn a word up or down \u00b7 click a word to see where it looks'));
+  const all = make('button', 'quiet all', 'all to 1');
+  bar.append(all);
+  return bar;
+}
+
+function draw() {
+  const r = board();
+  if (!r) return;
+  const value = data();
+  const signature = JSON.stringify(value.words);
+  if (r.dataset.words !== signature) {
+    const active = document.activeElement;
+    const focused = active && r.contains(active) ? active.closest('.fader')?.dataset.key : null;
+    const faders = make('div', 'faders');
+    faders.setAttribute('role', 'group');
+    faders.setAttribute('aria-label', 'faders');
+    for (const word of value.words) faders.append(fader(word));
+    if (!value.words.length) faders.append(make('p', 'empty', 'The faders appear with the words of the edit prompt.'));
+    r.replaceChildren(header(), faders);
+    r.dataset.words = signature;
+    r.style.setProperty('--n', Math.max(1, value.words.length));
+    if (focused) [...r.querySelectorAll('.fader')].find((f) => f.dataset.key === focused)?.querySelector('input').focus();
+  }
+  let off = 0;
+  for (const f of r.querySelectorAll('.fader')) {
+    const v = weightOf(f.dataset.key);
+    const input = f.querySelector('input');
+    if (Number(input.value) !== v) input.value = v;
+    paint(f, v);
+    f.classList.toggle('picked', f.dataset.key === value.picked);
+    f.querySelector('.word').setAttribute('aria-pressed', String(f.dataset.key === value.picked));
+    off += v !== 1;
+  }
+  r.querySelector('.all').disabled = !off;
+}
+
+function set(key, v) {
+  const weights = { ...data().weights };
+  v = Math.round(Math.min(HIGH, Math.max(LOW, v)) * 100) / 100;
+  if (weightOf(key) === v) { draw(); return; }
+  delete weights[key]; // the youngest key goes last: the oldest are forgotten first
+  if (v !== 1) weights[key] = v;
+  put({ weights }, 'input');
+}
+
+let dragging = false;
+element.addEventListener('pointerdown', (e) => { dragging = e.target.matches('input[type=range]'); });
+window.addEventListener('pointerup', () => { dragging = false; });
+element.addEventListener('input', (e) => {
+  const f = e.target.closest('.fader');
+  if (!f) return;
+  e.stopPropagation();
+  let v = Number(e.target.value);
+  if (dragging && Math.abs(v - 1) < DETENT) v = 1;
+  if (Number(e.target.value) !== v) e.target.value = v;
+  set(f.dataset.key, v);
+});
+element.addEventListener('change', (e) => e.stopPropagation());
+element.addEventListener('keydown', (e) => {
+  const f = e.target.closest('.fader');
+  if (!f || !e.target.matches('input')) return;
+  const by = { PageUp: 0.25, PageDown: -0.25 }[e.key];
+  if (e.key === 'Home') { e.preventDefault(); set(f.dataset.key, 1); }
+  else if (by) { e.preventDefault(); set(f.dataset.key, weightOf(f.dataset.key) + by); }
+});
+element.addEventListener('dblclick', (e) => {
+  const f = e.target.closest('.fader');
+  if (f && e.target.matches('input')) set(f.dataset.key, 1);
+});
+element.addEventListener('click', (e) => {
+  if (e.target.closest('.all')) {
+    const weights = { ...data().weights };
+    for (const word of data().words) delete weights[word.key];
+    put({ weights }, 'input');
+    return;
+  }
+  const name = e.target.closest('.word');
+  if (!name) return;
+  const key = name.closest('.fader').dataset.key;
+  put({ picked: data().picked === key ? null : key }, 'select');
+});
+watch('value', draw);
+draw();

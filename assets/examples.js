@@ -1,0 +1,20 @@
+// One-click examples. Value: {items: [{title, hint}], clicked}.
+function draw() {
+  const b = board();
+  if (!b) return;
+  const { items = [], clicked = null } = props.value || {};
+  if (b.children.length !== items.length) {
+    b.replaceChildren(...items.map((item, i) => {
+      const button = make('button', 'example', null, { 'data-i': i });
+      button.append(make('b', '', item.title), make('span', '', item.hint));
+      return button;
+    }));
+  }
+  [...b.children].forEach((button, i) => button.classList.toggle('on', i === clicked));
+}
+element.addEventListener('click', (e) => {
+  const button = e.target.closest('.example');
+  if (button) put({ clicked: Number(button.dataset.i) }, 'select');
+});
+watch('value', draw);
+draw();

@@ -1,0 +1,102 @@
+"""The public endpoints, /generate and /edit, for gradio_client and curl."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from .engine import Engine, NotReady
+from .sessions import Sessions
+
+
+class Api:
+    """What other programs may call. A source is held under an id that nobody can guess."""
+
+    def __init__(self, engine: Engine, sessions: Sessions) -> None:
+        self.engine, self.sessions = engine, sessions
+
+    def generate(
+        self,
+        prompt: str,
+        seed: float = 0,
+        steps: float = 30,
+        guidance_scale: float = 5.0,
+        negative_prompt: str = "",
+    ) -> tuple[Any, dict[str, Any]]:
+        """Generate a picture and keep it as a source. Returns the picture and {"source_id", "prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "seconds", "nbytes", "where"}. Give the source_id to /edit."""
+        with self._sentences():
+            source = self.engine.p2p.generate(
+                prompt,
+                seed=_whole(seed),
+                steps=_whole(steps),
+                guidance_scale=guidance_scale,
+                negative_prompt=negative_prompt or "",
+            )
+        info = {
+            "source_id": self.sessions.add_api_source(source),
+            **source.to_dict(),
+            "seconds": round(source.seconds, 3),
+            "nbytes": source.nbytes,
+            "where": source.where,
+        }
+        return source.image, info
+
+    def edit(self, source_id: str, edit: str) -> tuple[Any, dict[str, Any]]:
+        """Edit a source by its prompt. `edit` is an object such as {"prompt": "a red castle on a hill", "cross_steps": 0.8, "self_steps": 0.4, "weights": {"red": 1.5}, "blend": {"source_words": ["house"], "target_words": ["castle"]}}; only "prompt" is needed. Returns the picture and {"steps_total", "steps_computed", "steps_reused", "seconds", "notes", "edit"}."""
+        source = self.sessions.api_source(source_id) if isinstance(source_id, str) else None
+        if source is None:
+            raise gr.Error(f"There is no source {source_id!r}. It may have been freed; call /generate again.")
+        with self._sentences():
+            wanted = self.engine.core.Edit.from_json(edit)
+            result = self.engine.p2p.edit(source, wanted)
+        info = {
+            "steps_total": result.steps_total,
+            "steps_computed": result.steps_computed,
+            "steps_reused": result.steps_reused,
+            "seconds": round(result.seconds, 3),
+            "notes": list(result.plan.notes),
+            "edit": result.edit.to_dict(),
+        }
+        return result.image, info
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """The engine's errors as messages for the caller."""
+        try:
+            self.engine.wait()
+            yield
+        except NotReady as error:
+            raise gr.Error(f"The model could not be loaded. {error}") from None
+        except self.engine.core.P2PError as error:
+            raise gr.Error(str(error)) from None
+
+
+def _whole(value: Any) -> Any:
+    """A JSON number that is whole as an int; anything else as it came, for the engine to refuse."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def add_api(api: Api, guidance: float) -> None:
+    """Register the endpoints inside the current `gr.Blocks`; nothing of them shows on the page."""
+    with gr.Group(visible=False):
+        prompt = gr.Textbox(label="prompt")
+        seed = gr.Number(0, label="seed")
+        steps = gr.Number(30, label="steps")
+        scale = gr.Number(guidance, label="guidance_scale")
+        negative = gr.Textbox("", label="negative_prompt")
+        source_id = gr.Textbox(label="source_id")
+        edit = gr.JSON(label="edit")
+        image = gr.Image(format="png", type="pil", label="image")
+        info = gr.JSON(label="info")
+        go = gr.Button("generate")
+        change = gr.Button("edit")
+    shared: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
+
+    def expose(trigger: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], name: str) -> None:
+        trigger(fn, inputs, [image, info], api_name=name, api_visibility="public", **shared)
+
+    expose(go.click, api.generate, [prompt, seed, steps, scale, negative], "generate")
+    expose(change.click, api.edit, [source_id, edit], "edit")

@@ -1,0 +1,70 @@
+"""`Board`: the base of the app's own components, a `gr.HTML` whose DOM is built by JavaScript.
+
+The template is a constant. Whatever Handlebars prints is evaluated again as a JavaScript template literal,
+so a prompt must never get into it: the scripts in `assets/` build their DOM with textContent from the value.
+What comes back from the browser can be anything: `clean` turns it into data of the promised shape.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+class Board(gr.HTML):
+    """A component drawn by `assets/<script>`; its value is a dict that `clean` checks both ways."""
+
+    script = ""
+    about = ""
+
+    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(
+            value=self.clean(value),
+            html_template=f'<div class="board {self.script}"></div>',
+            js_on_load="\n".join((ASSETS / f"{name}.js").read_text("utf-8") for name in ("common", self.script)),
+            apply_default_css=False,
+            **kwargs,
+        )
+
+    @staticmethod
+    def clean(value: Any) -> dict[str, Any]:
+        """`value` as the component's data; anything that isn't is left out, nothing raises."""
+        return value if isinstance(value, dict) else {}
+
+    def preprocess(self, payload: Any) -> dict[str, Any]:
+        return self.clean(payload)
+
+    def postprocess(self, value: Any) -> dict[str, Any]:
+        return self.clean(value)
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": self.about}
+
+    def example_payload(self) -> dict[str, Any]:
+        return self.clean(None)
+
+    def example_value(self) -> dict[str, Any]:
+        return self.clean(None)
+
+
+def number(value: Any, low: float, high: float, default: float) -> float:
+    """`value` clamped to low..high; `default` for what isn't a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return default
+    return min(max(float(value), low), high)
+
+
+def whole(value: Any, low: int, high: int, default: int) -> int:
+    return round(number(value, low, high, default))
+
+
+def texts(value: Any, most: int = 128, longest: int = 200) -> list[str]:
+    """The short strings in a list, at most `most`."""
+    if not isinstance(value, (list, tuple)):
+        return []
+    return [v[:longest] for v in value[:most] if isinstance(v, str)]

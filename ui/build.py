@@ -1,0 +1,45 @@
+"""From an engine to a `gr.Blocks`, and what `launch` is to be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import matplotlib
+
+from .api import Api, add_api
+from .board import ASSETS
+from .engine import Engine
+from .examples import examples_for
+from .handlers import Handlers
+from .layout import build_page
+from .sessions import Sessions
+from .theme import THEME
+from .wiring import wire
+
+matplotlib.use("Agg")  # gradio imports it lazily with the first event, which then waits a second
+
+
+def build_app(engine: Engine) -> gr.Blocks:
+    """The app for an engine, which may still be loading."""
+    sessions = Sessions(forget=lambda source: engine.p2p.forget(source))
+    handlers = Handlers(engine, sessions)
+    examples = examples_for(engine.bundled)
+    with gr.Blocks(title="prompt → prompt", analytics_enabled=False, delete_cache=(3600, 7200), fill_width=True) as demo:
+        page = build_page(examples[0], examples, engine.guidance, engine.status())
+        wire(demo, page, handlers)
+        add_api(Api(engine, sessions), engine.guidance)
+    demo.queue(max_size=64)
+    return demo
+
+
+def launch_options() -> dict[str, Any]:
+    """Keyword arguments for `launch` that belong to the app."""
+    return {
+        "theme": THEME,
+        "css_paths": [ASSETS / "ui.css"],
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "max_file_size": "10mb",
+    }

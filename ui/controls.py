@@ -1,0 +1,155 @@
+"""The page's controls and what they mean: from boards to an `Edit`, and from a plan to boards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import desk as desks
+from .desk import Desk
+from .engine import Engine
+from .region import Region
+from .timeline import Timeline
+
+States = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The edit prompt and the three boards that together say what is wanted."""
+
+    prompt: str
+    desk: dict[str, Any]
+    timeline: dict[str, Any]
+    region: dict[str, Any]
+
+    @classmethod
+    def fresh(cls, prompt: str = "", **changes: Any) -> Controls:
+        boards = {"desk": Desk.clean(None), "timeline": Timeline.clean(None), "region": Region.clean(None)}
+        return cls(prompt=prompt, **{**boards, **changes})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The controls read against a source prompt: consistent boards, and the edit they ask for."""
+
+    controls: Controls
+    edit: Any
+    plan: Any
+    partners: States
+
+    @property
+    def key(self) -> str:
+        return self.edit.to_json()
+
+
+def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> Reading:
+    """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`."""
+    core, p2p = engine.core, engine.p2p
+    windows = {
+        "cross_steps": tuple(controls.timeline["cross"]),
+        "self_steps": tuple(controls.timeline["self"]),
+    }
+    bare = core.Edit(controls.prompt, **windows)
+    plan = p2p.plan(source_prompt, bare, steps=steps)
+    partners = _partners(plan)
+    words = plan.target.words
+    desk = desks.with_words(
+        controls.desk,
+        [word.text for word in words],
+        [partners[n][0] for n in range(len(words))],
+        [not word.tokens for word in words],
+    )
+    region = _region(plan, partners, desk, controls.region)
+    weights = {f"#{n}": weight for n, weight in desks.weights_by_number(desk).items()}
+    edit = bare.replace(weights=weights, blend=_blend(core, plan, partners, desk, region))
+    plan = p2p.plan(source_prompt, edit, steps=steps)
+    timeline = Timeline.clean({**controls.timeline, "steps": steps})
+    return Reading(
+        controls=replace(controls, desk=desk, region=region, timeline=timeline),
+        edit=edit,
+        plan=plan,
+        partners=partners,
+    )
+
+
+def _partners(plan: Any) -> States:
+    """For every target word its state and the source words it takes its maps from."""
+    found: States = {n: ("added", ()) for n in range(len(plan.target.words))}
+    for span in plan.alignment.spans:
+        even = len(span.source) == len(span.target)
+        for i, n in enumerate(span.target):
+            found[n] = (span.kind, span.source[i : i + 1] if even else span.source)
+    return found
+
+
+def _removed(plan: Any) -> list[int]:
+    return [n for span in plan.alignment.spans if span.kind == "removed" for n in span.source]
+
+
+def _region(plan: Any, partners: States, desk: dict[str, Any], region: dict[str, Any]) -> dict[str, Any]:
+    """The region's words for a plan; what was chosen stays with its word."""
+    source = [word.text for word in plan.source.words]
+    words = []
+    for n, word in enumerate(desk["words"]):
+        kind, theirs = partners[n]
+        old = " ".join(source[s] for s in theirs) if kind == "swapped" else ""
+        if not word["cut"]:
+            words.append({"text": word["text"], "old": old, "key": word["key"]})
+    names = desks.keys(source)
+    words += [{"text": "", "old": source[n], "key": f"-{names[n]}"} for n in _removed(plan)]
+    known = {word["key"] for word in words}
+    chosen = [key for key in region["chosen"] if key in known]
+    return Region.clean({**region, "words": words, "chosen": chosen})
+
+
+def _blend(core: Any, plan: Any, partners: States, desk: dict[str, Any], region: dict[str, Any]) -> Any:
+    """The local blend that the region asks for, or None. A word brings its partner in the source along."""
+    numbers = {word["key"]: n for n, word in enumerate(desk["words"])}
+    names = desks.keys([word.text for word in plan.source.words])
+    source: list[int] = []
+    target: list[int] = []
+    for key in region["chosen"]:
+        if key in numbers:
+            target.append(numbers[key])
+            source += partners[numbers[key]][1]
+        elif key[1:] in names:
+            source.append(names.index(key[1:]))
+    if not source and not target:
+        return None
+    return core.Blend(
+        source_words=[f"#{n}" for n in sorted(set(source))],
+        target_words=[f"#{n}" for n in sorted(set(target))],
+        threshold=region["threshold"],
+    )
+
+
+def chips(plan: Any) -> dict[str, Any]:
+    """The alignment for the chips; words in one span that share a fate stay apart where they were kept."""
+    spans = []
+    source, target = plan.source.words, plan.target.words
+    for span in plan.alignment.spans:
+        if span.kind == "kept" or (span.kind == "swapped" and len(span.source) == len(span.target)):
+            pairs = [((s,), (t,)) for s, t in zip(span.source, span.target, strict=False)]
+        elif span.kind == "added":
+            pairs = [((), (t,)) for t in span.target]
+        elif span.kind == "removed":
+            pairs = [((s,), ()) for s in span.source]
+        else:
+            pairs = [(span.source, span.target)]
+        for theirs, ours in pairs:
+            spans.append(
+                {
+                    "kind": span.kind,
+                    "source": " ".join(source[s].text for s in theirs),
+                    "target": " ".join(target[t].text for t in ours),
+                    "cut": bool(ours) and not any(target[t].tokens for t in ours),
+                }
+            )
+    shown = {t for span in plan.alignment.spans for t in span.target}
+    spans += [
+        {"kind": "added", "source": "", "target": word.text, "cut": not word.tokens}
+        for n, word in enumerate(target)
+        if n not in shown
+    ]
+    return {"spans": spans}

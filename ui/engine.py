@@ -1,0 +1,127 @@
+"""The model, loaded in the background so that the page is served first.
+
+torch and diffusers take most of the start-up time; nothing in `ui` imports them. What the handlers need of
+the engine's package they get from `Engine.core`, once it is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import time
+from typing import Any
+
+log = logging.getLogger("p2p.ui")
+
+
+class NotReady(RuntimeError):
+    """The model could not be loaded; the message is fit for the page."""
+
+
+class Engine:
+    """Loads a `PromptToPrompt` in a thread of its own.
+
+    model, device, dtype, cache_mb: as on the command line. p2p: one that is loaded already.
+    """
+
+    def __init__(
+        self,
+        model: str = "storybook",
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        cache_mb: int | None = None,
+        p2p: Any = None,
+    ) -> None:
+        self.model = model if p2p is None else p2p.model_name
+        self._device, self._dtype, self._cache_mb = device, dtype, cache_mb
+        self._p2p, self._core = p2p, None
+        self._problem: str | None = None
+        self._stage = "the libraries"
+        self._done = threading.Event()
+        self._started = threading.Lock()
+        self.begun = time.monotonic()
+        if p2p is not None:
+            import p2p_core
+
+            self._core = p2p_core
+            self._done.set()
+
+    @property
+    def bundled(self) -> bool:
+        return self.model == "storybook"
+
+    @property
+    def guidance(self) -> float:
+        """The guidance scale to start with: the small bundled model is clearest at 5."""
+        return 5.0 if self.bundled else 7.5
+
+    def start(self) -> None:
+        """Begin to load, once."""
+        if not self._done.is_set() and self._started.acquire(blocking=False):
+            threading.Thread(target=self._load, name="load-model", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            import p2p_core
+
+            self._core = p2p_core
+            self._stage = "the model"
+            self._p2p = p2p_core.PromptToPrompt.from_pretrained(
+                self.model,
+                device=self._device,
+                dtype=self._dtype,
+                cache_bytes=None if self._cache_mb is None else self._cache_mb * 1_000_000,
+                on_progress=self._progress,
+            )
+            log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
+        except Exception as error:  # whatever it is, the page must say so
+            log.exception("The model %s could not be loaded", self.model)
+            self._problem = str(error) or type(error).__name__
+        finally:
+            self._done.set()
+
+    def _progress(self, sentence: str, fraction: float) -> None:
+        self._stage = f"{sentence.rstrip('. …')} ({fraction:.0%})"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """True if the model is ready, False if it still loads. Raises `NotReady` if it can't be."""
+        self.start()
+        done = self._done.wait(timeout)
+        if self._problem is not None:
+            raise NotReady(self._problem)
+        return done
+
+    @property
+    def p2p(self) -> Any:
+        """The `PromptToPrompt`; waits for it."""
+        self.wait()
+        return self._p2p
+
+    @property
+    def core(self) -> Any:
+        """The package `p2p_core`; waits for it."""
+        self.wait()
+        return self._core
+
+    @property
+    def figures(self) -> Any:
+        """The module `p2p_core.figures`; waits for the engine."""
+        self.wait()
+        return importlib.import_module("p2p_core.figures")
+
+    @property
+    def ready(self) -> bool:
+        return self._done.is_set() and self._problem is None
+
+    def status(self) -> dict[str, Any]:
+        """For the header's pill."""
+        name = self.model.rstrip("/").rsplit("/", 1)[-1]
+        if self._problem is not None:
+            return {"state": "failed", "text": f"{name} did not load", "detail": self._problem}
+        if not self.ready:
+            return {"state": "loading", "text": f"loading {self._stage} …", "detail": self.model}
+        p2p = self._p2p
+        dtype = str(p2p.dtype).removeprefix("torch.")
+        return {"state": "ready", "text": f"{name} · {p2p.device.type}", "detail": f"{self.model}, {p2p.device}, {dtype}"}

@@ -1,0 +1,150 @@
+"""One-click examples: data only. Each runs as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NEGATIVE = ""
+STEPS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A source, and an edit of it.
+
+    weights: word -> fader. region: words that the edit is confined to. cross, self: injection windows.
+    """
+
+    title: str
+    hint: str
+    source: str
+    seed: int
+    prompt: str
+    weights: Mapping[str, float] = field(default_factory=dict)
+    region: tuple[str, ...] = ()
+    cross: tuple[float, float] = (0.0, 0.8)
+    self: tuple[float, float] = (0.0, 0.4)
+    steps: int = STEPS
+
+
+STORYBOOK = (
+    Example(
+        title="house → castle",
+        hint="swap a subject",
+        source="a red house in a grassy field",
+        seed=3,
+        prompt="a red castle in a grassy field",
+    ),
+    Example(
+        title="red → blue",
+        hint="swap a colour",
+        source="a red car on a street",
+        seed=1,
+        prompt="a blue car on a street",
+    ),
+    Example(
+        title="field → desert",
+        hint="swap the place",
+        source="a red house in a grassy field",
+        seed=3,
+        prompt="a red house in a desert",
+    ),
+    Example(
+        title="+ at night",
+        hint="add a phrase",
+        source="a red car on a street",
+        seed=1,
+        prompt="a red car on a street at night",
+    ),
+    Example(
+        title="pencil sketch",
+        hint="change the style",
+        source="a red house in a grassy field",
+        seed=3,
+        prompt="a pencil sketch of a red house in a grassy field",
+        cross=(0.0, 0.6),
+    ),
+    Example(
+        title="more fog",
+        hint="a fader up",
+        source="a green tree in a grassy field, foggy",
+        seed=2,
+        prompt="a green tree in a grassy field, foggy",
+        weights={"foggy": 2.0},
+    ),
+    Example(
+        title="less snow",
+        hint="a fader down",
+        source="a red house on a snowy hill",
+        seed=4,
+        prompt="a red house on a snowy hill",
+        weights={"snowy": -1.0},
+    ),
+    Example(
+        title="only the boat",
+        hint="edit one region",
+        source="a red boat on a beach",
+        seed=5,
+        prompt="a yellow boat on a beach",
+        region=("yellow", "boat"),
+    ),
+)
+
+# For other models, from the paper: they run with what the model makes of them.
+PAPER = (
+    Example(
+        title="bear → dog",
+        hint="swap a subject",
+        source="a photo of a teddy bear riding a bicycle",
+        seed=8,
+        prompt="a photo of a dog riding a bicycle",
+        steps=50,
+    ),
+    Example(
+        title="+ snowy",
+        hint="add a word",
+        source="a photo of a house on a mountain",
+        seed=3,
+        prompt="a photo of a snowy house on a mountain",
+        steps=50,
+    ),
+    Example(
+        title="at fall",
+        hint="add a phrase",
+        source="a photo of a house on a mountain",
+        seed=3,
+        prompt="a photo of a house on a mountain at fall",
+        steps=50,
+    ),
+    Example(
+        title="watercolour",
+        hint="change the style",
+        source="a photo of a house on a mountain",
+        seed=3,
+        prompt="a watercolor painting of a house on a mountain",
+        steps=50,
+    ),
+    Example(
+        title="more blossom",
+        hint="a fader up",
+        source="a photo of a blossom tree in a field",
+        seed=4,
+        prompt="a photo of a blossom tree in a field",
+        weights={"blossom": 2.0},
+        steps=50,
+    ),
+    Example(
+        title="squirrel → lion",
+        hint="edit one region",
+        source="a squirrel eating a burger",
+        seed=8,
+        prompt="a lion eating a burger",
+        region=("lion",),
+        steps=50,
+    ),
+)
+
+
+def examples_for(bundled: bool) -> tuple[Example, ...]:
+    return STORYBOOK if bundled else PAPER

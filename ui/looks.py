@@ -1,0 +1,132 @@
+"""Where words look: one word over the picture, and the figures of all words. Mixed into the handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from . import pictures
+from .region import toggled
+from .sessions import Session
+
+if TYPE_CHECKING:
+    from .controls import Reading
+    from .handlers import Handlers
+
+SIDE = 192
+
+
+def blank(session: Session, reading: Reading) -> dict[str, Any]:
+    """The look of the picked word before any map is drawn."""
+    key = reading.controls.desk["picked"]
+    number = next((n for n, word in enumerate(reading.controls.desk["words"]) if word["key"] == key), None)
+    if number is None:
+        return {}
+    source = [reading.plan.source.words[n].text for n in reading.partners[number][1]]
+    return {
+        "word": reading.controls.desk["words"][number]["text"],
+        "old": " ".join(source),
+        "key": key,
+        "total": reading.plan.edit and len(reading.plan.steps),
+        "region": key in reading.controls.region["chosen"],
+        "number": number,
+        "partners": reading.partners[number][1],
+    }
+
+
+def heat_of(pictured: Any, numbers: Sequence[int], step: int) -> Any:
+    """The mean map of some words of a source; step 0 means all steps."""
+    maps = [pictured.attention(n, step=step - 1 if step else None) for n in numbers]
+    return sum(maps) / len(maps)
+
+
+def edited_of(session: Session) -> Any:
+    """The result as a source, for its maps; None where there is no edit to look at."""
+    result = session.result
+    if result is None or result.plan.changes_nothing:
+        return None
+    if session.edited is None:
+        session.edited = result.as_source()
+    return session.edited
+
+
+def views(handlers: Handlers, session: Session, step: int, *, edit: bool = True):  # noqa: ANN201
+    """The picked word's look: first over the source, then over the edit."""
+    if session.source is None:
+        return
+    reading = handlers.reading(session)
+    value = blank(session, reading)
+    if not value:
+        yield {"look": {}}
+        return
+    number, partners = value.pop("number"), value.pop("partners")
+    value["step"] = min(step, session.source.steps)
+    figures = handlers.engine.figures
+    if partners:
+        heat = heat_of(session.source, partners, value["step"])
+        picture = figures.overlay(pictures.enlarged(session.source.image, SIDE), heat)
+        value["before"] = pictures.data_uri(picture, SIDE)
+    result = session.result
+    current = result is not None and result.plan.target.text == reading.controls.prompt
+    value["stale"] = bool(current and not result.plan.changes_nothing)
+    yield {"look": value}
+    if edit and value["stale"]:
+        heat = heat_of(edited_of(session), [number], value["step"])
+        picture = figures.overlay(pictures.enlarged(result.image, SIDE), heat)
+        yield {"look": {**value, "after": pictures.data_uri(picture, SIDE)}}
+
+
+class LookHandlers:
+    """Handlers about attention maps."""
+
+    def pick(self: Any, desk: dict, request: gr.Request) -> Any:
+        """A word was clicked: show where it looks."""
+        session = self.sessions.get(request.session_hash)
+        if session.controls is not None:
+            session.controls = replace(session.controls, desk=desk)
+        yield from views(self, session, 0)
+
+    def look(self: Any, look: dict, request: gr.Request) -> Any:
+        """Another step of the picked word's map, or the edit's map after a new edit."""
+        yield from views(self, self.sessions.get(request.session_hash), look["step"])
+
+    def only_there(self: Any, region: dict, look: dict, clock: float, request: gr.Request) -> Any:
+        """The picked word becomes the region of the edit, or leaves it."""
+        session = self.sessions.get(request.session_hash)
+        if session.controls is None or not look["key"]:
+            return
+        session.controls = replace(session.controls, region=toggled(region, look["key"]))
+        yield {"look": {**look, "region": look["key"] in session.controls.region["chosen"]}}
+        yield from self.run_edit(session, clock)
+
+    def show_region(self: Any, region: dict, request: gr.Request) -> Any:
+        """Draw the region over the edited picture, or don't."""
+        session = self.sessions.get(request.session_hash)
+        if session.controls is not None:
+            session.controls = replace(session.controls, region=region)
+        yield {"picture": self.pair(session, region)}
+
+    def maps(self: Any, request: gr.Request) -> Any:
+        """Figures: every word's map in the source and in the edit, and the picked word's over the steps."""
+        session = self.sessions.get(request.session_hash)
+        if session.source is None:
+            yield {"maps_note": "There is no source picture yet. Press Generate first."}
+            return
+        figures = self.engine.figures
+        yield {"maps_note": "drawing …", "maps_source": figures.word_maps(session.source)}
+        edited = edited_of(session)
+        if edited is not None:
+            yield {"maps_edit": figures.word_maps(edited)}
+        reading = self.reading(session)
+        value = blank(session, reading)
+        if not value:
+            yield {"maps_note": "Click a word under its fader to see its map step by step.", "maps_steps": None}
+            return
+        pictured, word = (edited, value["number"]) if edited is not None else (session.source, None)
+        if word is None and value["partners"]:
+            word = value["partners"][0]
+        figure = None if word is None else figures.maps_over_steps(pictured, word)
+        yield {"maps_note": f"“{value['word']}” step by step, from noise to picture", "maps_steps": figure}

@@ -1,0 +1,87 @@
+"""Which event runs which handler."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from .handlers import Handlers
+from .layout import Page
+
+# The last input of every run is the page's clock: a run stops once the page has wished for something later.
+CLOCK = "(...a) => { a[a.length - 1] = performance.timeOrigin + performance.now(); return a; }"
+DICE = "() => Math.floor(Math.random() * 1000000)"
+CONTROLS = ("prompt", "desk", "timeline", "region")
+SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
+PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download")
+MAPS = ("maps_note", "maps_source", "maps_edit", "maps_steps")
+
+
+def named(page: Page, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler's updates, keyed by component instead of by name."""
+
+    @functools.wraps(handler)
+    def run(*args: Any) -> Any:
+        for update in handler(*args):
+            yield {page[name]: value for name, value in update.items()}
+
+    return run
+
+
+def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
+    """Connect the page inside its `gr.Blocks`."""
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    device: dict[str, Any] = {**quiet, "concurrency_id": "device", "concurrency_limit": 1}
+
+    def on(
+        triggers: Sequence[Any], handler: Callable[..., Any], inputs: Sequence[str], outputs: Sequence[str], **how: Any
+    ) -> Any:
+        return gr.on(triggers, named(page, handler), page.of(*inputs), page.of(*outputs), **how)
+
+    def runs(triggers: Sequence[Any], handler: Callable[..., Any], inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """A run on the device. The touch that goes ahead of it stops what runs for this page."""
+        gr.on(
+            triggers, handlers.touch, page.of(*CONTROLS, "clock"), None,
+            js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
+        )  # fmt: skip
+        on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device)
+
+    free: dict[str, Any] = {**quiet, "concurrency_limit": None}
+    on([demo.load], handlers.start, CONTROLS, ("status", "line", "chips", "desk", "region"), **free).then(
+        named(page, handlers.first),
+        page.of("clock"),
+        page.of(*PICTURE, *SETTINGS, "prompt", "examples"),
+        js=CLOCK,
+        **device,
+    )
+    demo.unload(handlers.close)
+
+    on(
+        [page["prompt"].input], handlers.refresh, CONTROLS, ("line", "chips", "desk", "region"),
+        trigger_mode="always_last", **free,
+    )  # fmt: skip
+    dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
+    dice.then(
+        named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*PICTURE, "prompt"), js=CLOCK, **device
+    )
+    runs(
+        [page["generate"].click, page["source_prompt"].submit, page["seed"].submit, page["steps"].submit,
+         page["guidance"].submit, page["negative"].submit],
+        handlers.generate, SETTINGS, (*PICTURE, "prompt"),
+    )  # fmt: skip
+    runs(
+        [page["apply"].click, page["prompt"].submit, page["desk"].input, page["timeline"].input, page["region"].input],
+        handlers.edit, CONTROLS, PICTURE,
+    )  # fmt: skip
+    runs([page["examples"].select], handlers.example, ("examples",), (*PICTURE, *SETTINGS, "prompt", "examples"))
+    runs([page["history"].select], handlers.recall, ("history",), (*PICTURE, *SETTINGS, "prompt"))
+    runs([page["look"].select], handlers.only_there, ("region", "look"), PICTURE)
+    page["line"].stop(handlers.stop, page["clock"], None, js=CLOCK, queue=False, **quiet)
+
+    on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), trigger_mode="always_last", **device)
+    on([page["look"].input], handlers.look, ("look",), ("look", "line"), trigger_mode="always_last", **device)
+    on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), trigger_mode="always_last", **free)
+    on([page["draw"].click], handlers.maps, (), (*MAPS, "line"), **device)
