@@ -1,10 +1,10 @@
-// How the two prompts align. Value: {spans: [{kind, source, target, cut}]}, see ui/widgets.py.
+// How the two prompts align. Value: {spans: [{kind, source, target, cut}], notes}, see ui/widgets.py.
 const TITLES = {
   kept: 'in both prompts', swapped: 'takes the place of the crossed-out word',
   added: 'new in the edit', removed: 'only in the source',
 };
 function draw() {
-  const row = make('p', 'row', null, { 'aria-label': 'how the prompts align' });
+  const row = make('div', 'row', null, { 'aria-label': 'how the prompts align' });
   for (const span of props.value?.spans || []) {
     const chip = make('span', `chip ${span.kind}${span.cut ? ' cut' : ''}`);
     chip.title = span.cut ? 'past the model\u2019s length limit: no effect' : TITLES[span.kind] || '';
@@ -14,8 +14,8 @@ function draw() {
     if (span.kind !== 'removed') chip.append(make('b', '', span.target));
     row.append(chip);
   }
-  const notes = (props.value?.notes || []).map((note) => make('p', 'note', note));
-  board()?.replaceChildren(row, ...notes);
+  for (const note of props.value?.notes || []) row.append(make('span', 'note', note));
+  board()?.replaceChildren(row);
 }
 watch('value', draw);
 draw();

@@ -30,8 +30,8 @@ function draw() {
     chip.setAttribute('aria-pressed', String(on));
   }
   b.querySelector('.hint').textContent = all
-    ? 'The whole picture may change. Pick words to change only where they are.'
-    : 'Outside these words the picture stays the source.';
+    ? 'Pick words to change only where they are.'
+    : 'Everywhere else stays the source.';
   b.querySelector('.show').checked = show;
   b.querySelector('.check').classList.toggle('off', all);
   b.querySelector('.show').disabled = all;

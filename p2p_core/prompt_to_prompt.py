@@ -564,14 +564,12 @@ def _composed(parent: Record, own: Record, step: StepPlan) -> Record:
     """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep)."""
     take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
     record = Record(self_=own.self_)
-    for name, terms in parent.cross.items():
-        theirs = (
-            tuple(Term(term.q, term.k, take if term.mix is None else term.mix @ take) for term in terms)
-            if bool(take.any())
-            else ()
-        )
-        mine = tuple(Term(term.q, term.k, torch.diag(keep)) for term in own.cross.get(name, ()))
-        record.cross[name] = theirs + mine
+    taken = bool(take.any())
+    for name in parent.cross if taken else own.cross:
+        theirs = parent.cross[name] if taken else ()
+        mixed = tuple(Term(t.q, t.k, take if t.mix is None else t.mix @ take) for t in theirs)
+        mine = tuple(Term(t.q, t.k, torch.diag(keep)) for t in own.cross.get(name, ()))
+        record.cross[name] = mixed + mine
     return record
 
 

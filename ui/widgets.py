@@ -100,7 +100,7 @@ def line(kind: str, *parts: str, step: int = 0, total: int = 0) -> dict[str, Any
 
 def seconds(value: float) -> str:
     value = number(value, 0, 86400, 0)
-    return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
+    return f"{value:.2f} s" if value < 0.995 else f"{value:.1f} s"
 
 
 def megabytes(value: float) -> str:
