@@ -1,0 +1,184 @@
+"""The judge: a small network, trained on renders only, that reads a picture's words.
+
+It sees what a prompt asks for - subject, colour, place, time, style, and how foggy, snowy and starry it is -
+and where the subject stands. `python -m storybook.judge` trains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .scenes import ATTRIBUTES, DEGREES
+
+FOLDER = Path(__file__).resolve().parent.parent / "assets" / "judge"
+WEIGHTS = FOLDER / "judge.safetensors"
+PRESENT = 0.12  # a degree above this counts as there: the least that is drawn is 0.25
+MASK = 32  # side of the subject's mask
+
+
+def _block(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU())
+
+
+class Judge(nn.Module):
+    """(B, 3, 128, 128) in -1..1 -> logits per attribute, degrees in 0..1, logits of the subject's mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = nn.Sequential(_block(3, 24, 2), _block(24, 48, 2), _block(48, 64, 1))  # 32 x 32
+        self.high = nn.Sequential(_block(64, 96, 2), _block(96, 128, 2), _block(128, 128, 1))  # 8 x 8
+        self.mask = nn.Sequential(_block(64 + 128, 48, 1), nn.Conv2d(48, 1, 1))
+        # The subject's colour is asked of where the subject is, the rest of the whole picture.
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(64 + 128 + 128, len(values)) for name, values in ATTRIBUTES.items()}
+        )
+        self.degrees = nn.Linear(64 + 128 + 128, len(DEGREES))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        low = self.low(x)
+        high = self.high(low)
+        wide = F.interpolate(high, size=low.shape[-2:], mode="nearest")
+        mask = self.mask(torch.cat([low, wide], 1))  # (B, 1, 32, 32)
+        weight = torch.sigmoid(mask)
+        inside = (low * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
+        inside_high = (wide * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
+        features = torch.cat([inside, inside_high, high.mean((2, 3))], 1)
+        out = {name: head(features) for name, head in self.heads.items()}
+        return out | {"degrees": self.degrees(features), "mask": mask[:, 0]}
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> Judge:
+        """The shipped judge, ready to read."""
+        judge = cls()
+        judge.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=False)
+        return judge.eval()
+
+    @torch.no_grad()
+    def read(self, pictures: Sequence[Image.Image | np.ndarray]) -> list[dict[str, Any]]:
+        """Per picture: the word of each attribute, the degrees (0..1), and `mask` (32, 32) in 0..1."""
+        x = torch.stack([_as_input(p) for p in pictures])
+        readings: list[dict[str, Any]] = []
+        for batch in x.split(64):
+            out = {k: v.float() for k, v in self(batch).items()}
+            for b in range(len(batch)):
+                words = {n: values[int(out[n][b].argmax())] for n, values in ATTRIBUTES.items()}
+                degrees = {n: float(out["degrees"][b, i].clamp(0, 1)) for i, n in enumerate(DEGREES)}
+                readings.append({**words, **degrees, "mask": torch.sigmoid(out["mask"][b]).numpy()})
+        return readings
+
+
+def _as_input(picture: Image.Image | np.ndarray) -> Tensor:
+    if isinstance(picture, Image.Image):
+        picture = np.asarray(picture.convert("RGB").resize((128, 128), Image.Resampling.BICUBIC))
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _worn(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Renders as a generator of pictures would make them: soft, noisy, a little off in colour."""
+    B = len(x)
+    soft = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear", align_corners=False)
+    share = torch.rand(B, 1, 1, 1, generator=generator)
+    x = x + (soft - x) * share
+    x = x + torch.randn(x.shape, generator=generator) * 0.08 * torch.rand(B, 1, 1, 1, generator=generator)
+    return (x * (1 + 0.1 * torch.randn(B, 3, 1, 1, generator=generator))).clamp(-1, 1)
+
+
+def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pictures uint8, attribute indices (n, 5), degrees (n, 3), masks (n, 32, 32)."""
+    from .draw import render, subject_mask  # needs skia, which reading pictures does not
+    from .scenes import sample
+
+    rng = np.random.default_rng(seed)
+    pictures = np.empty((count, 3, 128, 128), np.uint8)
+    words = np.empty((count, len(ATTRIBUTES)), np.int64)
+    degrees = np.empty((count, len(DEGREES)), np.float32)
+    masks = np.empty((count, MASK, MASK), np.float32)
+    for i in range(count):
+        scene = sample(rng, held_out=held_out)
+        if rng.random() < 0.35:  # rare styles as often as illustrations
+            scene = scene.but(style=str(rng.choice(ATTRIBUTES["style"])))
+        layout = int(rng.integers(1 << 40))
+        pictures[i] = render(scene, layout).transpose(2, 0, 1)
+        words[i] = [values.index(getattr(scene, name)) for name, values in ATTRIBUTES.items()]
+        degrees[i] = [getattr(scene, name) for name in DEGREES]
+        masks[i] = subject_mask(scene, layout, MASK)
+    return tuple(torch.from_numpy(a) for a in (pictures, words, degrees, masks))  # type: ignore[return-value]
+
+
+def _loss(out: dict[str, Tensor], words: Tensor, degrees: Tensor, masks: Tensor) -> Tensor:
+    loss = sum(F.cross_entropy(out[name].float(), words[:, i]) for i, name in enumerate(ATTRIBUTES))
+    loss = loss + 4 * F.mse_loss(out["degrees"].float(), degrees)
+    return loss + 2 * F.binary_cross_entropy_with_logits(out["mask"].float(), masks)
+
+
+def train(count: int, epochs: int, seed: int, bf16: bool) -> dict[str, Any]:
+    """Train, write the weights and the figures on held-out renders. Returns the figures."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    pictures, words, degrees, masks = _dataset(count, seed)
+    judge, batch = Judge(), 64
+    optimizer = torch.optim.AdamW(judge.parameters(), 3e-3, weight_decay=1e-3)
+    total = epochs * (count // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=total)
+    for epoch in range(epochs):
+        judge.train()
+        for picked in torch.randperm(count, generator=generator).split(batch)[: count // batch]:
+            x = _worn(pictures[picked].float() / 127.5 - 1, generator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                out = judge(x)
+            loss = _loss(out, words[picked], degrees[picked], masks[picked])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        print("judge", {"epoch": epoch + 1, "loss": round(float(loss.detach()), 4)}, flush=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.half() for k, v in judge.state_dict().items() if not k.endswith("num_batches_tracked")}
+    save_file(weights, WEIGHTS)
+    figures = validate(Judge.load(), 1500, seed + 1)
+    (FOLDER / "judge.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def validate(judge: Judge, count: int, seed: int) -> dict[str, Any]:
+    """Shares read right on held-out renders, in all and per style; degrees' mean error; IoU of masks."""
+    pictures, words, degrees, masks = _dataset(count, seed, held_out=True)
+    readings = judge.read(list(pictures.permute(0, 2, 3, 1).numpy()))
+    styles = [ATTRIBUTES["style"][int(w)] for w in words[:, -1]]
+    figures: dict[str, Any] = {"held-out renders": count}
+    for i, (name, values) in enumerate(ATTRIBUTES.items()):
+        right = np.array([r[name] == values[int(w)] for r, w in zip(readings, words[:, i], strict=True)])
+        per_style = {s: round(float(right[[t == s for t in styles]].mean()), 4) for s in ATTRIBUTES["style"]}
+        figures[name] = {"all": round(float(right.mean()), 4), **per_style}
+    for i, name in enumerate(DEGREES):
+        read, true = np.array([r[name] for r in readings]), degrees[:, i].numpy()
+        figures[name] = {
+            "mean error": round(float(np.abs(read - true).mean()), 4),
+            "there or not": round(float(((read > PRESENT) == (true > 0)).mean()), 4),
+        }
+    mine = np.stack([r["mask"] for r in readings]) > 0.5
+    true_masks = masks.numpy() > 0.5
+    iou = (mine & true_masks).sum((1, 2)) / (mine | true_masks).sum((1, 2)).clip(1)
+    figures["subject mask IoU"] = round(float(iou.mean()), 4)
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=24_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--bf16", action="store_true", help="on CPUs with AMX")
+    args = parser.parse_args()
+    print(json.dumps(train(args.count, args.epochs, args.seed, args.bf16), indent=2))
