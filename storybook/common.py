@@ -61,6 +61,40 @@ class Run:
         return state
 
 
+class Threads:
+    """Keeps the faster number of CPU threads, looking again every minute.
+
+    On a machine with other work, two threads that wait for each other in every layer can be many times
+    slower than one. Call it after each training step.
+    """
+
+    def __init__(self, every: float = 60, steps: int = 4) -> None:
+        self.counts = sorted({1, torch.get_num_threads()})
+        self.every, self.steps = every, steps
+        self.trials: list[tuple[float, int]] = []  # (seconds a step, threads)
+        self.todo = list(self.counts)
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.todo:
+            torch.set_num_threads(self.todo[0])
+        self.left, self.since = self.steps, time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if not self.todo:  # settled
+            if now - self.since > self.every and len(self.counts) > 1:
+                self.trials, self.todo = [], list(self.counts)
+                self._begin()
+            return
+        self.left -= 1
+        if self.left == 0:
+            self.trials.append(((now - self.since) / self.steps, self.todo.pop(0)))
+            self._begin()
+            if not self.todo:
+                torch.set_num_threads(min(self.trials)[1])
+
+
 def rate(progress: float, step: int, peak: float, *, warm: int = 150, hold: float = 0.55) -> float:
     """Learning rate: warm up, stay at the peak for `hold` of the run, then a cosine down to 2 %."""
     if progress < hold:

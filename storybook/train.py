@@ -32,13 +32,13 @@ def main() -> None:
     parser.add_argument("--bf16", default="auto", choices=("auto", "yes", "no"))
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--vae-minutes", type=float, default=18)
+    parser.add_argument("--vae-minutes", type=float, default=26)
     parser.add_argument("--vae-pictures", type=int, default=12_000)
     parser.add_argument("--latents", type=int, default=40_000, help="pictures the UNet is trained on")
     parser.add_argument("--unet-minutes", type=float, default=60)
     parser.add_argument("--channels", default="96,192")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=8e-4, help="peak learning rate of the UNet")
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate of the UNet")
     parser.add_argument("--decoder-minutes", type=float, default=10)
     args = parser.parse_args()
 
@@ -57,8 +57,8 @@ def main() -> None:
         elif stage == "vae":
             clock = Run(run, "vae", args.vae_minutes)
             vae.train(clock, device, pictures=args.vae_pictures, seed=args.seed, bf16=bf16)
-        elif stage == "latents" and not (run / "latents.pt").exists():
-            unet.make_latents(run, args.latents, args.seed, device)
+        elif stage == "latents":
+            unet.make_latents(run, args.latents, args.seed, device, bf16=bf16)
         elif stage == "unet":
             channels = tuple(int(c) for c in args.channels.split(","))
             unet.train(

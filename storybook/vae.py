@@ -5,13 +5,11 @@ Convolutions at full resolution cost most and help least, so those levels have f
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .common import Run, as_float, autocast, psnr, rate, renders
+from .common import Run, Threads, as_float, autocast, psnr, rate, renders
 
 CROP, BATCH = 64, 16
 
@@ -61,7 +59,7 @@ def train(
     held, _, _ = renders(48, seed + 2, held_out=True)
     held = as_float(held).to(device)
     generator = torch.Generator().manual_seed(seed + run.step)
-    last = run.spent
+    last, threads = run.spent, Threads()
     while run.progress < 1:
         peak = 1e-3 if decoder_only else 2e-3
         for group in optimizer.param_groups:
@@ -85,9 +83,10 @@ def train(
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         run.step, run.samples = run.step + 1, run.samples + BATCH
+        threads()
         if run.spent - last > 2:
             last = run.spent
-            run.log(loss=round(float(loss), 4), psnr=round(reconstruction(vae, held), 2))
+            run.log(loss=round(float(loss.detach()), 4), psnr=round(reconstruction(vae, held), 2))
             run.save({"vae": vae.state_dict(), "optimizer": optimizer.state_dict()})
     run.log(psnr=round(reconstruction(vae, held), 2), done=True)
     run.save({"vae": vae.state_dict(), "optimizer": optimizer.state_dict()})
@@ -125,7 +124,9 @@ def whiten(vae: AutoencoderKL, x: Tensor) -> None:
 
 
 @torch.no_grad()
-def latents_of(folder: Path, pictures: Tensor, device: torch.device) -> Tensor:
-    """Latents (n, 4, 16, 16) float32 of uint8 pictures."""
-    vae = AutoencoderKL.from_pretrained(folder).to(device).eval()
-    return torch.cat([vae.encode(as_float(b).to(device)).latent_dist.mean.cpu() for b in pictures.split(50)])
+def latents_of(vae: AutoencoderKL, pictures: Tensor, *, bf16: bool) -> Tensor:
+    """Latents (n, 4, 16, 16) float32 of uint8 pictures. Small batches: they stay in a CPU's cache."""
+    size = 10 if vae.device.type == "cpu" else 250
+    with autocast(vae.device, bf16):
+        latents = [vae.encode(as_float(b).to(vae.device)).latent_dist.mean for b in pictures.split(size)]
+    return torch.cat(latents).float().cpu()
