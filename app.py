@@ -13,14 +13,19 @@ from ui import Engine, build_app, launch_options
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     env = os.environ.get
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=defaults)
     parser.add_argument(
-        "--model", default=env("P2P_MODEL", "storybook"), help="storybook (bundled), a Hub id, or a diffusers folder [P2P_MODEL]"
+        "--model", default=env("P2P_MODEL", "storybook"), help="storybook, a Hub id, or a folder [P2P_MODEL]"
     )
-    parser.add_argument("--device", default=env("P2P_DEVICE"), help="cpu or cuda; without it, what there is [P2P_DEVICE]")
+    parser.add_argument(
+        "--device", default=env("P2P_DEVICE"), help="cpu or cuda, else what there is [P2P_DEVICE]"
+    )
     parser.add_argument("--dtype", default=env("P2P_DTYPE"), help="fp32, fp16 or bf16 [P2P_DTYPE]")
     parser.add_argument("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="[GRADIO_SERVER_NAME]")
-    parser.add_argument("--port", type=int, default=int(env("GRADIO_SERVER_PORT", "7860")), help="[GRADIO_SERVER_PORT]")
+    parser.add_argument(
+        "--port", type=int, default=env("GRADIO_SERVER_PORT", 7860), help="[GRADIO_SERVER_PORT]"
+    )
     parser.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
     parser.add_argument(
         "--cache-mb", type=int, default=env("P2P_CACHE_MB"), help="memory for recorded sources [P2P_CACHE_MB]"

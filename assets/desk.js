@@ -88,15 +88,12 @@ function set(key, v) {
   put({ weights }, 'input');
 }
 
-let dragging = false;
-element.addEventListener('pointerdown', (e) => { dragging = e.target.matches('input[type=range]'); });
-window.addEventListener('pointerup', () => { dragging = false; });
 element.addEventListener('input', (e) => {
   const f = e.target.closest('.fader');
   if (!f) return;
   e.stopPropagation();
   let v = Number(e.target.value);
-  if (dragging && Math.abs(v - 1) < DETENT) v = 1;
+  if (down && Math.abs(v - 1) < DETENT) v = 1;
   if (Number(e.target.value) !== v) e.target.value = v;
   set(f.dataset.key, v);
 });
@@ -124,5 +121,5 @@ element.addEventListener('click', (e) => {
   const key = name.closest('.fader').dataset.key;
   put({ picked: data().picked === key ? null : key }, 'select');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

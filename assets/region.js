@@ -55,5 +55,5 @@ element.addEventListener('change', (e) => {
   e.stopPropagation();
   if (e.target.matches('.show')) put({ show: e.target.checked }, 'select');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

@@ -82,5 +82,5 @@ element.addEventListener('click', (e) => {
   const [, cross, self] = PRESETS[chip.dataset.preset];
   put({ cross: [...cross], self: [...self] }, 'input');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

@@ -11,6 +11,21 @@ import gradio as gr
 from .engine import Engine, NotReady
 from .sessions import Sessions
 
+ABOUT = {
+    "generate": (
+        "Generate a picture and keep it as a source. Returns the picture and an object with source_id, "
+        "prompt, seed, steps, guidance_scale, negative_prompt, height, width, seconds, nbytes and where. "
+        "Give the source_id to /edit."
+    ),
+    "edit": (
+        "Edit a source by its prompt. edit is an object of which only prompt is needed: "
+        '{"prompt": "a red castle on a hill", "cross_steps": 0.8, "self_steps": 0.4, '
+        '"weights": {"red": 1.5}, "blend": {"source_words": ["house"], "target_words": ["castle"]}}. '
+        "Returns the picture and an object with steps_total, steps_computed, steps_reused, seconds, "
+        "notes and edit."
+    ),
+}
+
 
 class Api:
     """What other programs may call. A source is held under an id that nobody can guess."""
@@ -26,7 +41,7 @@ class Api:
         guidance_scale: float = 5.0,
         negative_prompt: str = "",
     ) -> tuple[Any, dict[str, Any]]:
-        """Generate a picture and keep it as a source. Returns the picture and {"source_id", "prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "seconds", "nbytes", "where"}. Give the source_id to /edit."""
+        """See `ABOUT`."""
         with self._sentences():
             source = self.engine.p2p.generate(
                 prompt,
@@ -45,7 +60,7 @@ class Api:
         return source.image, info
 
     def edit(self, source_id: str, edit: str) -> tuple[Any, dict[str, Any]]:
-        """Edit a source by its prompt. `edit` is an object such as {"prompt": "a red castle on a hill", "cross_steps": 0.8, "self_steps": 0.4, "weights": {"red": 1.5}, "blend": {"source_words": ["house"], "target_words": ["castle"]}}; only "prompt" is needed. Returns the picture and {"steps_total", "steps_computed", "steps_reused", "seconds", "notes", "edit"}."""
+        """See `ABOUT`."""
         source = self.sessions.api_source(source_id) if isinstance(source_id, str) else None
         if source is None:
             raise gr.Error(f"There is no source {source_id!r}. It may have been freed; call /generate again.")
@@ -96,7 +111,8 @@ def add_api(api: Api, guidance: float) -> None:
     shared: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 
     def expose(trigger: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], name: str) -> None:
-        trigger(fn, inputs, [image, info], api_name=name, api_visibility="public", **shared)
+        about = {"api_name": name, "api_description": ABOUT[name], "api_visibility": "public"}
+        trigger(fn, inputs, [image, info], **about, **shared)
 
     expose(go.click, api.generate, [prompt, seed, steps, scale, negative], "generate")
     expose(change.click, api.edit, [source_id, edit], "edit")

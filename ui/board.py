@@ -26,7 +26,7 @@ class Board(gr.HTML):
         super().__init__(
             value=self.clean(value),
             html_template=f'<div class="board {self.script}"></div>',
-            js_on_load="\n".join((ASSETS / f"{name}.js").read_text("utf-8") for name in ("common", self.script)),
+            js_on_load="\n".join(_script(name) for name in ("common", self.script)),
             apply_default_css=False,
             **kwargs,
         )
@@ -50,6 +50,10 @@ class Board(gr.HTML):
 
     def example_value(self) -> dict[str, Any]:
         return self.clean(None)
+
+
+def _script(name: str) -> str:
+    return (ASSETS / f"{name}.js").read_text(encoding="utf-8")
 
 
 def number(value: Any, low: float, high: float, default: float) -> float:

@@ -25,10 +25,11 @@ def build_app(engine: Engine) -> gr.Blocks:
     sessions = Sessions(forget=lambda source: engine.p2p.forget(source))
     handlers = Handlers(engine, sessions)
     examples = examples_for(engine.bundled)
-    with gr.Blocks(title="prompt → prompt", analytics_enabled=False, delete_cache=(3600, 7200), fill_width=True) as demo:
+    look = {"title": "prompt → prompt", "fill_width": True}
+    with gr.Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
         page = build_page(examples[0], examples, engine.guidance, engine.status())
+        add_api(Api(engine, sessions), engine.guidance)  # first: it has the first claim to its names
         wire(demo, page, handlers)
-        add_api(Api(engine, sessions), engine.guidance)
     demo.queue(max_size=64)
     return demo
 

@@ -8,10 +8,11 @@ from typing import Any
 from . import desk as desks
 from .desk import Desk
 from .engine import Engine
+from .examples import Example
 from .region import Region
 from .timeline import Timeline
 
-States = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
+Partners = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Reading:
     controls: Controls
     edit: Any
     plan: Any
-    partners: States
+    partners: Partners
 
     @property
     def key(self) -> str:
@@ -73,9 +74,9 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
     )
 
 
-def _partners(plan: Any) -> States:
+def _partners(plan: Any) -> Partners:
     """For every target word its state and the source words it takes its maps from."""
-    found: States = {n: ("added", ()) for n in range(len(plan.target.words))}
+    found: Partners = {n: ("added", ()) for n in range(len(plan.target.words))}
     for span in plan.alignment.spans:
         even = len(span.source) == len(span.target)
         for i, n in enumerate(span.target):
@@ -87,7 +88,7 @@ def _removed(plan: Any) -> list[int]:
     return [n for span in plan.alignment.spans if span.kind == "removed" for n in span.source]
 
 
-def _region(plan: Any, partners: States, desk: dict[str, Any], region: dict[str, Any]) -> dict[str, Any]:
+def _region(plan: Any, partners: Partners, desk: dict[str, Any], region: dict[str, Any]) -> dict[str, Any]:
     """The region's words for a plan; what was chosen stays with its word."""
     source = [word.text for word in plan.source.words]
     words = []
@@ -103,7 +104,7 @@ def _region(plan: Any, partners: States, desk: dict[str, Any], region: dict[str,
     return Region.clean({**region, "words": words, "chosen": chosen})
 
 
-def _blend(core: Any, plan: Any, partners: States, desk: dict[str, Any], region: dict[str, Any]) -> Any:
+def _blend(core: Any, plan: Any, partners: Partners, desk: dict[str, Any], region: dict[str, Any]) -> Any:
     """The local blend that the region asks for, or None. A word brings its partner in the source along."""
     numbers = {word["key"]: n for n, word in enumerate(desk["words"])}
     names = desks.keys([word.text for word in plan.source.words])
@@ -153,3 +154,20 @@ def chips(plan: Any) -> dict[str, Any]:
         if n not in shown
     ]
     return {"spans": spans}
+
+
+def example_controls(example: Example) -> Controls:
+    """An example's edit as the page's controls."""
+    names = dict.fromkeys(desks.keys(example.prompt.replace(",", " ").split()))
+    weights = {name: w for word, w in example.weights.items() for name in names if name.split("/")[0] == word}
+    chosen = [name for name in names if name.rsplit("/", 1)[0] in example.region]
+    windows = {"cross": list(example.cross), "self": list(example.self), "steps": example.steps}
+    before = example.source.casefold().replace(",", " ").split()
+    new = [name for name in names if name.rsplit("/", 1)[0] not in before]
+    picked = next(iter([*chosen[-1:], *weights, *new[-1:]]), None)
+    return Controls.fresh(
+        example.prompt,
+        desk={"words": [], "weights": weights, "picked": picked},
+        timeline=Timeline.clean(windows),
+        region=Region.clean({"chosen": chosen}),
+    )

@@ -20,7 +20,7 @@ class Desk(Board):
     """
 
     script = "desk"
-    about = "Faders: {words: [{text, key, state, cut}], weights: {key: number in -2..2}, picked: key or null}."
+    about = "Faders: {words: [{text, key, state, cut}], weights: {key: -2..2}, picked: key or null}."
 
     @staticmethod
     def clean(value: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class Desk(Board):
         words = []
         listed = value.get("words")
         for word in listed[:MOST_WORDS] if isinstance(listed, list) else []:
-            if isinstance(word, dict) and isinstance(word.get("text"), str) and isinstance(word.get("key"), str):
+            if isinstance(word, dict) and all(isinstance(word.get(name), str) for name in ("text", "key")):
                 state = word.get("state")
                 words.append(
                     {

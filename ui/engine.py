@@ -124,4 +124,5 @@ class Engine:
             return {"state": "loading", "text": f"loading {self._stage} …", "detail": self.model}
         p2p = self._p2p
         dtype = str(p2p.dtype).removeprefix("torch.")
-        return {"state": "ready", "text": f"{name} · {p2p.device.type}", "detail": f"{self.model}, {p2p.device}, {dtype}"}
+        detail = f"{self.model}, {p2p.device}, {dtype}"
+        return {"state": "ready", "text": f"{name} · {p2p.device.type}", "detail": detail}

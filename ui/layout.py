@@ -9,8 +9,8 @@ import gradio as gr
 
 from .desk import Desk
 from .examples import Example
-from .handlers import listed
 from .region import Region
+from .telling import listed
 from .timeline import Timeline
 from .widgets import Chips, Examples, History, Line, Look, Status, line
 
@@ -38,9 +38,7 @@ def build_page(first: Example, examples: tuple[Example, ...], guidance: float, s
     """Lay out the page inside the current `gr.Blocks`."""
     c: dict[str, Any] = {}
     with gr.Row(elem_id="top"):
-        gr.HTML(
-            f"<h1>prompt<i>→</i>prompt</h1><p>{TAGLINE}</p>", elem_id="brand", apply_default_css=False
-        )
+        gr.HTML(f"<h1>prompt<i>→</i>prompt</h1><p>{TAGLINE}</p>", elem_id="brand", apply_default_css=False)
         c["status"] = Status(status, elem_id="status")
         gr.HTML(
             '<a href="?view=api" title="call this app from Python or curl">API</a>'
@@ -81,8 +79,8 @@ def build_page(first: Example, examples: tuple[Example, ...], guidance: float, s
             c["chips"] = Chips({"spans": [], "notes": []}, elem_id="chips")
             with gr.Column(elem_id="stage", min_width=0):
                 c["picture"] = gr.ImageSlider(
-                    format="jpeg", type="filepath", interactive=False, show_label=False, label="before / after",
-                    container=False, buttons=[], elem_id="picture", max_height=2000,
+                    format="jpeg", type="filepath", interactive=False, show_label=False,
+                    label="before / after", container=False, buttons=[], elem_id="picture", max_height=2000,
                 )  # fmt: skip
             with gr.Row(elem_id="line-row"):
                 c["line"] = Line(line("idle", "The picture appears here."), elem_id="line")

@@ -1,8 +1,8 @@
-"""Where words look: one word over the picture, and the figures of all words. Mixed into the handlers."""
+"""Where words look: one word over the picture, and the figures of all words. Mixed into the runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from .sessions import Session
 
 if TYPE_CHECKING:
     from .controls import Reading
-    from .handlers import Handlers
+    from .runs import Runs
 
 SIDE = 192
 
@@ -30,7 +30,7 @@ def blank(session: Session, reading: Reading) -> dict[str, Any]:
         "word": reading.controls.desk["words"][number]["text"],
         "old": " ".join(source),
         "key": key,
-        "total": reading.plan.edit and len(reading.plan.steps),
+        "total": len(reading.plan.steps),
         "region": key in reading.controls.region["chosen"],
         "number": number,
         "partners": reading.partners[number][1],
@@ -53,18 +53,18 @@ def edited_of(session: Session) -> Any:
     return session.edited
 
 
-def views(handlers: Handlers, session: Session, step: int, *, edit: bool = True):  # noqa: ANN201
+def views(runs: Runs, session: Session, step: int, *, edit: bool = True) -> Iterator[dict[str, Any]]:
     """The picked word's look: first over the source, then over the edit."""
     if session.source is None:
         return
-    reading = handlers.reading(session)
+    reading = runs.reading(session)
     value = blank(session, reading)
     if not value:
         yield {"look": {}}
         return
     number, partners = value.pop("number"), value.pop("partners")
     value["step"] = min(step, session.source.steps)
-    figures = handlers.engine.figures
+    figures = runs.engine.figures
     if partners:
         heat = heat_of(session.source, partners, value["step"])
         picture = figures.overlay(pictures.enlarged(session.source.image, SIDE), heat)
@@ -77,6 +77,13 @@ def views(handlers: Handlers, session: Session, step: int, *, edit: bool = True)
         heat = heat_of(edited_of(session), [number], value["step"])
         picture = figures.overlay(pictures.enlarged(result.image, SIDE), heat)
         yield {"look": {**value, "after": pictures.data_uri(picture, SIDE)}}
+
+
+def first_look(runs: Runs, session: Session) -> dict[str, Any]:
+    """The picked word's look after a new edit: the edit's map is drawn when it is asked for."""
+    for update in views(runs, session, 0, edit=False):
+        return update["look"]
+    return {}
 
 
 class LookHandlers:
@@ -123,7 +130,7 @@ class LookHandlers:
         reading = self.reading(session)
         value = blank(session, reading)
         if not value:
-            yield {"maps_note": "Click a word under its fader to see its map step by step.", "maps_steps": None}
+            yield {"maps_note": "Click a word under its fader for its map step by step.", "maps_steps": None}
             return
         pictured, word = (edited, value["number"]) if edited is not None else (session.source, None)
         if word is None and value["partners"]:

@@ -21,6 +21,7 @@ MOST_SESSIONS = 64
 MOST_API_SOURCES = 32
 MOST_HISTORY = 12
 IDLE_SECONDS = 2 * 3600.0
+SETTLED = 4.0  # seconds until an edit counts as one of its own
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,8 @@ class Entry:
     title: str
     thumb: str  # data URI
     key: str  # of the edit, so that the same edit is one entry
+    family: str  # of edits that differ in their faders, windows or region only
+    made: float = field(default_factory=time.monotonic)
 
 
 @dataclass(kw_only=True)
@@ -76,6 +79,9 @@ class Session:
             if known.key == entry.key:
                 self.history[n], self.current = entry, n
                 return
+        last = self.history[-1] if self.history else None
+        if last is not None and last.family == entry.family and entry.made - last.made < SETTLED:
+            self.history.pop()  # a fader on its way
         self.history.append(entry)
         del self.history[:-MOST_HISTORY]
         self.current = len(self.history) - 1

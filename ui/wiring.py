@@ -11,16 +11,20 @@ import gradio as gr
 from .handlers import Handlers
 from .layout import Page
 
+Handler = Callable[..., Any]
+Triggers = Sequence[Any]
+
 # The last input of every run is the page's clock: a run stops once the page has wished for something later.
 CLOCK = "(...a) => { a[a.length - 1] = performance.timeOrigin + performance.now(); return a; }"
 DICE = "() => Math.floor(Math.random() * 1000000)"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
 PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download")
+EVERYTHING = (*PICTURE, *SETTINGS, "prompt", "examples")
 MAPS = ("maps_note", "maps_source", "maps_edit", "maps_steps")
 
 
-def named(page: Page, handler: Callable[..., Any]) -> Callable[..., Any]:
+def named(page: Page, handler: Handler) -> Handler:
     """A handler's updates, keyed by component instead of by name."""
 
     @functools.wraps(handler)
@@ -37,11 +41,11 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     device: dict[str, Any] = {**quiet, "concurrency_id": "device", "concurrency_limit": 1}
 
     def on(
-        triggers: Sequence[Any], handler: Callable[..., Any], inputs: Sequence[str], outputs: Sequence[str], **how: Any
+        triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str], **how: Any
     ) -> Any:
         return gr.on(triggers, named(page, handler), page.of(*inputs), page.of(*outputs), **how)
 
-    def runs(triggers: Sequence[Any], handler: Callable[..., Any], inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def runs(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """A run on the device. The touch that goes ahead of it stops what runs for this page."""
         gr.on(
             triggers, handlers.touch, page.of(*CONTROLS, "clock"), None,
@@ -53,7 +57,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on([demo.load], handlers.start, CONTROLS, ("status", "line", "chips", "desk", "region"), **free).then(
         named(page, handlers.first),
         page.of("clock"),
-        page.of(*PICTURE, *SETTINGS, "prompt", "examples"),
+        page.of(*EVERYTHING),
         js=CLOCK,
         **device,
     )
@@ -65,23 +69,25 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     )  # fmt: skip
     dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
     dice.then(
-        named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*PICTURE, "prompt"), js=CLOCK, **device
+        named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*EVERYTHING), js=CLOCK, **device
     )
     runs(
         [page["generate"].click, page["source_prompt"].submit, page["seed"].submit, page["steps"].submit,
          page["guidance"].submit, page["negative"].submit],
-        handlers.generate, SETTINGS, (*PICTURE, "prompt"),
+        handlers.generate, SETTINGS, EVERYTHING,
     )  # fmt: skip
     runs(
-        [page["apply"].click, page["prompt"].submit, page["desk"].input, page["timeline"].input, page["region"].input],
+        [page["apply"].click, page["prompt"].submit, page["desk"].input, page["timeline"].input,
+         page["region"].input],
         handlers.edit, CONTROLS, PICTURE,
     )  # fmt: skip
-    runs([page["examples"].select], handlers.example, ("examples",), (*PICTURE, *SETTINGS, "prompt", "examples"))
-    runs([page["history"].select], handlers.recall, ("history",), (*PICTURE, *SETTINGS, "prompt"))
+    runs([page["examples"].select], handlers.example, ("examples",), EVERYTHING)
+    runs([page["history"].select], handlers.recall, ("history",), EVERYTHING)
     runs([page["look"].select], handlers.only_there, ("region", "look"), PICTURE)
     page["line"].stop(handlers.stop, page["clock"], None, js=CLOCK, queue=False, **quiet)
 
-    on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), trigger_mode="always_last", **device)
-    on([page["look"].input], handlers.look, ("look",), ("look", "line"), trigger_mode="always_last", **device)
-    on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), trigger_mode="always_last", **free)
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}
+    on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), **latest, **device)
+    on([page["look"].input], handlers.look, ("look",), ("look", "line"), **latest, **device)
+    on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), **latest, **free)
     on([page["draw"].click], handlers.maps, (), (*MAPS, "line"), **device)

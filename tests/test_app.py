@@ -1,0 +1,398 @@
+"""The app without a browser: its endpoints, its handlers, its sessions and what it makes of odd payloads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from p2p_core import PromptToPrompt
+from ui import Engine, build_app, launch_options
+from ui.controls import Controls, example_controls, read
+from ui.desk import Desk, keys, with_words
+from ui.examples import PAPER, STORYBOOK
+from ui.handlers import Handlers
+from ui.region import Region
+from ui.sessions import Sessions
+from ui.timeline import Timeline
+from ui.widgets import Examples, History, Look
+
+from . import tiny
+from .app_fixtures import free_port
+
+gradio_client = pytest.importorskip("gradio_client")
+
+HOUSE, CASTLE = "a red house on a snowy hill", "a red castle on a snowy hill"
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def p2p() -> PromptToPrompt:
+    return PromptToPrompt(tiny.pipeline("v_prediction"))
+
+
+# --- the endpoints ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def url(p2p: PromptToPrompt) -> Iterator[str]:
+    demo = build_app(Engine(p2p=p2p))
+    _, address, _ = demo.launch(
+        server_name="127.0.0.1",
+        server_port=free_port(),
+        prevent_thread_lock=True,
+        quiet=True,
+        **launch_options(),
+    )
+    yield address
+    demo.close()
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Any) -> Any:
+    return gradio_client.Client(url, verbose=False, download_files=str(tmp_path))
+
+
+def make(client: Any, prompt: str = HOUSE, **changes: Any) -> tuple[Image.Image, dict[str, Any]]:
+    path, info = client.predict(
+        **{"prompt": prompt, "seed": 3, "steps": STEPS, **changes}, api_name="/generate"
+    )
+    return Image.open(path), info
+
+
+def test_only_the_two_documented_endpoints_are_public(client: Any) -> None:
+    listed = client.view_api(return_format="dict")
+    assert sorted(listed["named_endpoints"]) == ["/edit", "/generate"]
+    assert listed["unnamed_endpoints"] == {}
+    names = [p["parameter_name"] for p in listed["named_endpoints"]["/generate"]["parameters"]]
+    assert names == ["prompt", "seed", "steps", "guidance_scale", "negative_prompt"]
+
+
+def test_generate_then_edit_then_the_same_edit_again(client: Any, p2p: PromptToPrompt) -> None:
+    picture, info = make(client)
+    assert info["prompt"] == HOUSE and info["seed"] == 3 and info["steps"] == STEPS and info["nbytes"] > 0
+    assert picture.size == (info["width"], info["height"])
+    source = p2p.generate(HOUSE, seed=3, steps=STEPS, guidance_scale=info["guidance_scale"])
+    assert picture.convert("RGB").tobytes() == source.image.tobytes()
+
+    edit = {"prompt": CASTLE, "weights": {"snowy": 1.5}, "cross_steps": 0.5}
+    path, told = client.predict(source_id=info["source_id"], edit=edit, api_name="/edit")
+    assert told["steps_total"] == STEPS and told["steps_computed"] == STEPS and told["steps_reused"] == 0
+    assert told["edit"]["weights"] == {"snowy": 1.5}
+    assert Image.open(path).convert("RGB").tobytes() != picture.convert("RGB").tobytes()
+
+    _, again = client.predict(source_id=info["source_id"], edit=edit, api_name="/edit")
+    assert again["steps_computed"] == 0 and again["steps_reused"] == STEPS
+
+
+def test_an_edit_that_changes_nothing_says_so(client: Any) -> None:
+    picture, info = make(client)
+    path, told = client.predict(source_id=info["source_id"], edit={"prompt": HOUSE}, api_name="/edit")
+    assert any("changes nothing because" in note for note in told["notes"])
+    assert Image.open(path).convert("RGB").tobytes() == picture.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ({"steps": 0}, "number of steps is a whole number"),
+        ({"steps": 2.5}, "number of steps is a whole number"),
+        ({"seed": -1}, "seed is a whole number"),
+        ({"guidance_scale": -3}, "guidance_scale is a number"),
+    ],
+)
+def test_bad_settings_come_back_as_a_sentence(client: Any, arguments: dict, sentence: str) -> None:
+    with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
+        make(client, **arguments)
+
+
+@pytest.mark.parametrize(
+    "edit, sentence",
+    [
+        ({"prompt": CASTLE, "weights": {"dragon": 2}}, "'dragon' is not in the prompt"),
+        ({"prompt": CASTLE, "colour": "red"}, "Unknown field 'colour'"),
+        ({"prompt": CASTLE, "self_steps": 7}, "self_steps is a fraction"),
+        ({"weights": {}}, 'needs at least "prompt"'),
+        ([1, 2], "JSON object"),
+    ],
+)
+def test_bad_edits_come_back_as_a_sentence_and_the_source_survives(
+    client: Any, edit: Any, sentence: str
+) -> None:
+    _, info = make(client)
+    with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
+        client.predict(source_id=info["source_id"], edit=edit, api_name="/edit")
+    _, told = client.predict(source_id=info["source_id"], edit={"prompt": CASTLE}, api_name="/edit")
+    assert told["steps_total"] == STEPS
+
+
+def test_a_source_is_known_by_nothing_but_its_id(client: Any, url: str) -> None:
+    _, mine = make(client)
+    other = gradio_client.Client(url, verbose=False)
+    _, theirs = make(other, seed=3)
+    assert mine["source_id"] != theirs["source_id"] and len(mine["source_id"]) >= 16
+    with pytest.raises(gradio_client.exceptions.AppError, match="There is no source"):
+        other.predict(source_id="session", edit={"prompt": CASTLE}, api_name="/edit")
+
+
+# --- the page's handlers ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handlers(p2p: PromptToPrompt) -> Handlers:
+    p2p.forget_edits()
+    engine = Engine(p2p=p2p)
+    return Handlers(engine, Sessions(forget=p2p.forget))
+
+
+def who(name: str = "me") -> Any:
+    return SimpleNamespace(session_hash=name)
+
+
+def boards(prompt: str, **changes: Any) -> tuple[str, dict, dict, dict]:
+    controls = Controls.fresh(prompt, **changes)
+    return controls.prompt, controls.desk, controls.timeline, controls.region
+
+
+def last(updates: Any) -> dict[str, Any]:
+    """All that a handler set, the latest value of each."""
+    merged: dict[str, Any] = {}
+    for update in updates:
+        merged.update(update)
+    return merged
+
+
+def words(line: dict) -> str:
+    return "".join(part["text"] for part in line["parts"])
+
+
+def generated(handlers: Handlers, name: str = "me", **changes: Any) -> dict[str, Any]:
+    settings = {"prompt": HOUSE, "seed": 3, "steps": STEPS, "guidance": 5.0, "negative": "", **changes}
+    return last(handlers.generate(*settings.values(), 0.0, who(name)))
+
+
+def test_generate_then_edit_tells_what_it_recomputed(handlers: Handlers) -> None:
+    first = generated(handlers)
+    assert first["picture"][0] == first["picture"][1] and first["line"]["kind"] == "done"
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    assert f"recomputed {STEPS} of {STEPS} steps, 0 reused — source in CPU memory" in words(done["line"])
+    assert done["picture"][0] != done["picture"][1]
+    assert [span["kind"] for span in done["chips"]["spans"]].count("swapped") == 1
+    again = last(handlers.edit(*boards(CASTLE), 2.0, who()))
+    assert f"recomputed 0 of {STEPS} steps, {STEPS} reused" in words(again["line"])
+    assert len(again["history"]["items"]) == 1
+
+
+def test_the_downloaded_picture_holds_the_recipe(handlers: Handlers) -> None:
+    from p2p_core import load_recipe
+
+    generated(handlers)
+    desk = Desk.clean({"weights": {"snowy/0": -1.5}})
+    done = last(handlers.edit(*boards(CASTLE, desk=desk), 1.0, who()))
+    recipe = load_recipe(done["download"]["value"])
+    assert recipe.source["prompt"] == HOUSE and recipe.edit.prompt == CASTLE
+    assert recipe.edit.weights == {"#5": -1.5}
+
+
+def test_moving_a_window_reuses_the_steps_before_it(handlers: Handlers) -> None:
+    generated(handlers)
+    last(
+        handlers.edit(*boards(CASTLE, timeline=Timeline.clean({"cross": [0, 1], "self": [0, 0]})), 1.0, who())
+    )
+    shorter = Timeline.clean({"cross": [0, 0.5], "self": [0, 0]})
+    done = last(handlers.edit(*boards(CASTLE, timeline=shorter), 2.0, who()))
+    assert done["timeline"]["run"] == {"computed": STEPS // 2, "total": STEPS}
+
+
+def test_a_newer_wish_stops_a_run_at_its_next_step(handlers: Handlers) -> None:
+    generated(handlers)
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    next(run)
+    handlers.touch(*boards(HOUSE + " at night"), 2.0, who())
+    stopped = last(run)
+    assert stopped["line"]["kind"] == "stopped" and "picture" not in stopped
+    done = last(handlers.edit(*boards(CASTLE), 3.0, who()))
+    assert done["line"]["kind"] == "done"
+
+
+def test_a_wish_of_another_page_stops_nothing(handlers: Handlers) -> None:
+    generated(handlers)
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    next(run)
+    handlers.stop(9.0, who("somebody else"))
+    assert last(run)["line"]["kind"] == "done"
+
+
+def test_no_silent_no_ops(handlers: Handlers) -> None:
+    generated(handlers)
+    same = last(handlers.edit(*boards(HOUSE), 1.0, who()))
+    assert any("changes nothing because the prompts are the same" in note for note in same["chips"]["notes"])
+    empty = last(handlers.edit(*boards("  "), 2.0, who()))
+    assert empty["line"]["kind"] == "error" and "empty" in words(empty["line"])
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": None}, {"seed": -5}, {"guidance": None}])
+def test_a_handler_never_raises_it_says_what_is_wrong(handlers: Handlers, wrong: dict) -> None:
+    told = generated(handlers, **wrong)
+    assert told["line"]["kind"] == "error" and "got" in words(told["line"])
+    assert generated(handlers)["line"]["kind"] == "done"
+
+
+def test_editing_before_there_is_a_source(handlers: Handlers) -> None:
+    told = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    assert "Press Generate first" in words(told["line"])
+
+
+def test_a_region_confines_the_edit_and_can_be_shown(handlers: Handlers) -> None:
+    generated(handlers)
+    region = Region.clean({"chosen": ["castle/0"], "threshold": 0.9})
+    done = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
+    assert "region covers" in words(done["line"])
+    blend = handlers.sessions.get("me").result.edit.blend
+    assert blend.source_words == ("#2",) and blend.target_words == ("#2",) and blend.threshold == 0.9
+    shown = last(handlers.show_region({**done["region"], "show": True}, who()))
+    assert shown["picture"][1] != done["picture"][1]
+
+
+def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
+    generated(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, who()))["look"]
+    assert (look["old"], look["word"]) == ("house", "castle")
+    assert look["before"].startswith("data:image/jpeg") and look["after"].startswith("data:image/jpeg")
+    confined = last(handlers.only_there(done["region"], look, 2.0, who()))
+    assert confined["region"]["chosen"] == ["castle/0"]
+
+
+def test_the_figures_of_all_words(handlers: Handlers) -> None:
+    generated(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    drawn = last(handlers.maps(who()))
+    assert drawn["maps_source"].axes and drawn["maps_edit"].axes
+
+
+def test_history_puts_everything_back(handlers: Handlers) -> None:
+    generated(handlers)
+    desk = Desk.clean({"weights": {"snowy/0": 2.0}})
+    first = last(handlers.edit(*boards(CASTLE, desk=desk), 1.0, who()))
+    last(handlers.edit(*boards("a blue house on a snowy hill"), 2.0, who()))
+    back = last(handlers.recall({"clicked": 0}, 3.0, who()))
+    assert back["prompt"] == CASTLE and back["desk"]["weights"] == {"snowy/0": 2.0}
+    assert back["source_prompt"] == HOUSE and back["history"]["current"] == 0
+    assert "recomputed 0 of" in words(back["line"])
+    assert first["desk"] == back["desk"]
+
+
+@pytest.mark.parametrize("example", [*STORYBOOK, *PAPER], ids=lambda e: e.title)
+def test_every_example_asks_for_something(handlers: Handlers, example: Any) -> None:
+    reading = read(handlers.engine, example.source, example_controls(example), STEPS)
+    lost = set(reading.plan.target.cut)  # the tiny tokenizer knows few words; the bundled one knows them all
+    assert lost or not reading.plan.changes_nothing
+    assert lost or len(reading.edit.weights) == len(example.weights)
+    assert lost or bool(reading.edit.blend) == bool(example.region)
+
+
+# --- sessions --------------------------------------------------------------------------------------------
+
+
+def test_closing_a_tab_frees_what_it_alone_held(handlers: Handlers, p2p: PromptToPrompt) -> None:
+    generated(handlers, "me", seed=11)
+    generated(handlers, "you", seed=11)
+    generated(handlers, "me", seed=12)
+    mine = handlers.sessions.get("me").source
+    shared = handlers.sessions.get("you").source
+    last(handlers.edit(*boards(CASTLE), 1.0, who("me")))
+    folder = handlers.sessions.get("me").path("x").parent
+    assert p2p.cache.size(mine.key) and p2p.cache.size(shared.key) and folder.exists()
+    handlers.close(who("me"))
+    assert not p2p.cache.size(mine.key) and not folder.exists()
+    assert p2p.cache.size(shared.key)
+    handlers.close(who("you"))
+    assert not p2p.cache.size(shared.key)
+
+
+def test_closing_a_tab_stops_its_run(handlers: Handlers) -> None:
+    generated(handlers)
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    next(run)
+    handlers.close(who())
+    assert last(run)["line"]["kind"] == "stopped"
+
+
+def test_sessions_do_not_see_each_other(handlers: Handlers) -> None:
+    generated(handlers, "me")
+    assert handlers.sessions.get("you").source is None
+    told = last(handlers.recall({"clicked": 0}, 1.0, who("you")))
+    assert told == {}
+
+
+# --- odd payloads ----------------------------------------------------------------------------------------
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "words",
+                    "weights",
+                    "picked",
+                    "text",
+                    "key",
+                    "steps",
+                    "cross",
+                    "self",
+                    "run",
+                    "chosen",
+                    "items",
+                    "x/0",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("board", [Desk, Timeline, Region, Look, Examples, History])
+@given(payload=ANYTHING)
+@settings(max_examples=60, deadline=None)
+def test_no_payload_breaks_a_board(board: Any, payload: Any) -> None:
+    cleaned = board.clean(payload)
+    json.dumps(cleaned, allow_nan=False)
+    assert board.clean(cleaned) == cleaned
+
+
+def test_faders_are_clamped() -> None:
+    rows = {
+        "words": [],
+        "weights": {"a/0": 9, "b/0": -9, "c/0": float("nan"), "d/0": "2", "e/0": True, "f/0": 1},
+    }
+    assert Desk.clean(rows)["weights"] == {"a/0": 2.0, "b/0": -2.0}
+
+
+def test_faders_stay_with_their_word_and_occurrence() -> None:
+    assert keys(["a", "Red", "cat", "a", "red"]) == ["a/0", "red/0", "cat/0", "a/1", "red/1"]
+    desk = Desk.clean({"weights": {"a/1": 0.5, "cat/0": 2.0}})
+    gone = with_words(desk, ["a", "dog"], ["kept", "swapped"], [False, False])
+    back = with_words(gone, ["one", "a", "cat", "a"], ["kept"] * 4, [False] * 4)
+    assert back["weights"] == {"a/1": 0.5, "cat/0": 2.0}
+    assert [word["key"] for word in back["words"]] == ["one/0", "a/0", "cat/0", "a/1"]
+
+
+def test_reading_the_controls_takes_no_time(handlers: Handlers) -> None:
+    generated(handlers)
+    begun = time.perf_counter()
+    for _ in range(5):
+        last(handlers.refresh(*boards(CASTLE), who()))
+    assert (time.perf_counter() - begun) / 5 < 0.25

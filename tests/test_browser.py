@@ -1,0 +1,293 @@
+"""The app in headless Chromium, as somebody uses it: the bundled model, `python app.py`, keys and mouse."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .app_fixtures import browser, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+PATIENCE = 60_000  # ms; two cores with other work on them
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[tuple[str, float]]:
+    with served() as address_and_seconds:
+        yield address_and_seconds
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium
+
+
+class Desk:
+    """A page of the app, with what the tests ask of it."""
+
+    def __init__(self, chromium: Any, url: str, **how: Any) -> None:
+        self.context = chromium.new_context(
+            viewport=how.pop("viewport", {"width": 1440, "height": 900}), **how
+        )
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.problems.append("a dialog"), dialog.dismiss()))
+        self.page.goto(url)
+        self.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
+        self.wait_for("done")
+
+    def wait_for(self, kind: str) -> str:
+        """Wait until the line says so and no run is on; gives its text."""
+        self.page.wait_for_selector(f'.line[data-kind="{kind}"]', timeout=PATIENCE)
+        return self.text()
+
+    def text(self) -> str:
+        return self.page.locator(".line .text").inner_text()
+
+    def wait_for_new(self, before: str, kind: str = "done") -> str:
+        """Wait until a finished line is another than `before`."""
+        self.page.wait_for_function(
+            "([old, kind]) => { const l = document.querySelector('.line');"
+            " return l.dataset.kind === kind && l.querySelector('.text').innerText !== old; }",
+            arg=[before, kind],
+            timeout=PATIENCE,
+        )
+        return self.text()
+
+    def pixels(self, which: int) -> list[int]:
+        """Of the before (0) or after (1) picture as the browser shows it, 16 x 16."""
+        return self.page.evaluate(
+            """async (which) => {
+                const image = document.querySelectorAll('#picture img')[which];
+                while (!/\\.png$/.test(image.src)) await new Promise((done) => setTimeout(done, 20));
+                await image.decode();
+                const canvas = document.createElement('canvas');
+                canvas.width = canvas.height = 16;
+                const context = canvas.getContext('2d');
+                context.drawImage(image, 0, 0, 16, 16);
+                return Array.from(context.getImageData(0, 0, 16, 16).data);
+            }""",
+            which,
+        )
+
+    def edit_prompt(self, text: str) -> None:
+        box = self.page.locator("#edit-prompt textarea, #edit-prompt input").first
+        box.fill(text)
+        box.press("Enter")
+
+    def source_prompt(self, text: str) -> None:
+        self.page.locator("#source-prompt textarea").fill(text)
+        self.page.click("#generate")
+
+    def fader(self, word: str) -> Any:
+        return self.page.get_by_role("slider", name=f'weight of "{word}"', exact=True).first
+
+    def value(self, word: str) -> float:
+        return float(self.fader(word).input_value())
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def desk(chromium: Any, app: tuple[str, float]) -> Iterator[Desk]:
+    desk = Desk(chromium, app[0])
+    yield desk
+    problems, requests = desk.problems, desk.requests
+    desk.close()
+    assert not problems
+    assert not [url for url in requests if not re.match(r"(https?://127\.0\.0\.1:|data:|blob:)", url)]
+
+
+def reused(line: str) -> tuple[int, int, int]:
+    """computed, total, reused of the honest line."""
+    match = re.search(r"recomputed\s+(\d+)\s+of (\d+) steps, (\d+) reused", line)
+    assert match, line
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def test_the_page_is_served_quickly_and_opens_with_a_picture(app: tuple[str, float], desk: Desk) -> None:
+    assert app[1] < 15
+    assert desk.pixels(0) != desk.pixels(1)
+    computed, total, _ = reused(desk.text())
+    assert total == 30 and computed <= total
+
+
+def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
+    before = desk.text()
+    desk.source_prompt("a blue car on a beach")
+    desk.wait_for_new(before)
+    assert (
+        desk.page.locator("#edit-prompt textarea, #edit-prompt input").first.input_value()
+        == "a blue car on a beach"
+    )
+    assert "This changes nothing because" in desk.page.locator("#chips").inner_text()
+    assert desk.pixels(0) == desk.pixels(1)
+
+    before = desk.text()
+    desk.edit_prompt("a red car on a beach")
+    line = desk.wait_for_new(before)
+    assert desk.page.locator(".chip.swapped").inner_text().split() == ["blue", "→", "red"]
+    assert desk.pixels(0) != desk.pixels(1)
+    assert sum(reused(line)[::2]) == 30
+    assert "source in" in line and "MB" in line
+
+
+def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> None:
+    word = desk.page.locator(".fader .word").nth(1).inner_text()
+    before, picture = desk.text(), desk.pixels(1)
+    fader = desk.fader(word)
+    fader.focus()
+    desk.page.keyboard.press("PageUp")
+    desk.page.keyboard.press("ArrowUp")
+    assert desk.value(word) == pytest.approx(1.3)
+    desk.wait_for_new(before)
+    assert desk.pixels(1) != picture
+
+    # back to 1: the edit that was there before, not one step of it computed again
+    before = desk.text()
+    desk.page.keyboard.press("Home")
+    line = desk.wait_for_new(before)
+    assert desk.value(word) == 1
+    assert reused(line) == (0, 30, 30)
+    assert desk.pixels(1) == picture
+
+    box = fader.bounding_box()
+    before = line
+    middle = box["x"] + box["width"] / 2
+    desk.page.mouse.move(middle, box["y"] + box["height"] * 0.27)
+    desk.page.mouse.down()
+    desk.page.mouse.move(middle, box["y"] + box["height"] * 0.8, steps=4)
+    desk.page.mouse.up()
+    desk.wait_for_new(before)
+    assert desk.value(word) < 0
+    assert desk.pixels(1) != picture
+
+    desk.page.mouse.dblclick(middle, box["y"] + box["height"] * 0.8)
+    desk.page.wait_for_function("() => !document.querySelector('.fader[data-dir=down]')", timeout=PATIENCE)
+    assert desk.value(word) == 1
+
+
+def test_the_first_frame_after_a_key_comes_at_once(desk: Desk) -> None:
+    desk.fader(desk.page.locator(".fader .word").nth(1).inner_text()).focus()
+    desk.page.evaluate(
+        """() => {
+            const image = document.querySelectorAll('#picture img')[1];
+            window.frames_ = [];
+            const watch = new MutationObserver(() => window.frames_.push(performance.now()));
+            watch.observe(image, { attributes: true, attributeFilter: ['src'] });
+            window.addEventListener('keydown', () => { window.pressed_ = performance.now(); });
+        }"""
+    )
+    desk.page.keyboard.press("PageDown")
+    desk.page.wait_for_function("() => window.frames_.length > 1", timeout=PATIENCE)
+    wait = desk.page.evaluate("() => window.frames_[0] - window.pressed_")
+    print(f"first frame after {wait:.0f} ms")
+    assert wait < 1500  # 200 ms on a quiet machine
+
+
+def test_many_quick_moves_end_in_the_last_one(desk: Desk) -> None:
+    word = desk.page.locator(".fader .word").nth(1).inner_text()
+    before = desk.text()
+    desk.fader(word).focus()
+    for _ in range(12):
+        desk.page.keyboard.press("ArrowDown")
+    desk.wait_for_new(before)
+    time.sleep(0.5)
+    line = desk.wait_for("done")
+    assert desk.value(word) == pytest.approx(0.4)
+    assert reused(line)[1] == 30
+    desk.page.reload()  # nothing is left running behind it
+    desk.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
+    desk.wait_for("done")
+
+
+def test_stop_stops(desk: Desk) -> None:
+    desk.page.locator("#steps input").fill("200")
+    desk.page.click("#generate")
+    desk.page.wait_for_selector(".line .stop", timeout=PATIENCE)
+    desk.page.click(".line .stop")
+    assert "Stopped" in desk.wait_for("stopped")
+
+
+def test_windows_presets_and_region(desk: Desk) -> None:
+    before = desk.text()
+    desk.page.get_by_role("button", name="a hint").click()
+    line = desk.wait_for_new(before)
+    assert 0 < reused(line)[2] < 30
+    assert desk.page.locator(".cells .new").count() == reused(line)[0]
+
+    desk.page.locator(".region .chip").nth(2).click()
+    line = desk.wait_for_new(line)
+    assert "region covers" in line
+    after = desk.pixels(1)
+    desk.page.locator(".region .show").check()
+    desk.page.wait_for_timeout(1500)
+    assert desk.pixels(1) != after
+
+
+def test_clicking_a_word_shows_where_it_looks(desk: Desk) -> None:
+    desk.page.locator(".fader:not(.picked) .word").nth(1).click()
+    desk.page.wait_for_function(
+        "() => document.querySelectorAll('.look .pair img[src]').length === 2", timeout=PATIENCE
+    )
+    assert "Where" in desk.page.locator(".look h2").inner_text()
+
+
+def test_every_example_and_the_way_back(desk: Desk) -> None:
+    for n in range(1, desk.page.locator(".example").count()):
+        before = desk.text()
+        desk.page.locator(".example").nth(n).click()
+        desk.wait_for_new(before)
+        assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
+    line = desk.text()
+    desk.page.locator(".shot").first.click()
+    assert reused(desk.wait_for_new(line)) == (0, 30, 30)
+
+
+def test_bad_settings_are_a_sentence_in_the_page(desk: Desk) -> None:
+    desk.page.locator("#steps input").fill("0")
+    desk.page.click("#generate")
+    assert "whole number" in desk.wait_for("error")
+    desk.page.locator("#steps input").fill("30")
+    desk.page.click("#generate")
+    desk.wait_for("done")
+
+
+def test_odd_prompts_are_only_text(desk: Desk) -> None:
+    odd = 'a <b>red</b> ${alert(1)} {{value}} "house" \U0001f3e0 <img src=x onerror=alert(1)>'
+    before = desk.text()
+    desk.edit_prompt(odd)
+    desk.wait_for_new(before)
+    words = desk.page.locator(".fader .word").all_inner_texts()
+    assert words[0] == "a" and any("alert(1)" in word for word in words)
+    assert desk.page.locator("#desk b, #desk img, #chips img").count() == 0
+    desk.edit_prompt(" ".join(["castle"] * 90))
+    desk.page.wait_for_selector(".fader.cut", timeout=PATIENCE)
+    assert "fell off" in desk.page.locator("#chips").inner_text()
+
+
+@pytest.mark.parametrize("width, dark", [(1440, False), (390, True)])
+def test_fits_the_screen(
+    chromium: Any, app: tuple[str, float], tmp_path: Path, width: int, dark: bool
+) -> None:
+    url = app[0] + ("?__theme=dark" if dark else "")
+    desk = Desk(chromium, url, viewport={"width": width, "height": 900 if width > 1000 else 844})
+    sizes = desk.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert sizes[0] <= sizes[1]
+    if width > 1000:  # the main loop needs no scrolling
+        for part in ("#generate", "#examples", "#picture", "#line", "#desk", "#hold"):
+            box = desk.page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= 900, part
+    colour = desk.page.evaluate("() => getComputedStyle(document.querySelector('.card')).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
+    desk.close()

@@ -1,0 +1,51 @@
+"""Sentences and lists for the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .examples import Example
+from .sessions import Session
+from .widgets import line, megabytes, seconds
+
+
+def listed(examples: tuple[Example, ...]) -> list[dict[str, str]]:
+    return [{"title": example.title, "hint": example.hint} for example in examples]
+
+
+def held(source: Any) -> str:
+    """Where a source's recorded attention lies and how much it is."""
+    if source.where == "latents only":
+        return f"source held as latents only, {megabytes(source.nbytes)}"
+    return f"source in {source.where}, {megabytes(source.nbytes)}"
+
+
+def told(result: Any) -> dict[str, Any]:
+    """The honest line about a finished edit."""
+    if result.plan.changes_nothing:
+        source = result.source
+        return line("done", f"*{seconds(source.seconds)}", f" for {source.steps} steps — {held(source)}")
+    parts = [
+        f"*{seconds(result.seconds)}",
+        " — recomputed ",
+        f"*{result.steps_computed}",
+        f" of {result.steps_total} steps, {result.steps_reused} reused — {held(result.source)}",
+    ]
+    if result.mask is not None:
+        parts.append(f" — region covers {float(result.mask.mean()):.0%} of the picture")
+    return line("done", *parts)
+
+
+def shelf(session: Session) -> dict[str, Any]:
+    items = [{"src": entry.thumb, "title": entry.title} for entry in session.history]
+    return {"items": items, "current": session.current, "clicked": None}
+
+
+def settings_of(source: Any) -> dict[str, Any]:
+    return {
+        "source_prompt": source.prompt.text,
+        "seed": source.seed,
+        "steps": source.steps,
+        "guidance": source.guidance_scale,
+        "negative": source.negative_prompt,
+    }
