@@ -33,7 +33,7 @@ from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
 from .errors import BadSource, BadSteps, shown
 from .models import Model, Progress, choose_device, choose_dtype, load
-from .plan import Plan, StepPlan, make_plan
+from .plan import Plan, StepPlan, check_steps, make_plan
 from .sampler import Sampler, guide, guided, noise
 from .source import Result, Sites, Source, StepState
 from .words import Prompt
@@ -486,9 +486,10 @@ class PromptToPrompt:
             return torch.cat([*rows, *[self.model.embed(P)] * n])
 
     def _sampler(self, steps: int) -> Sampler:
-        if steps not in self._samplers or isinstance(steps, bool):
-            self._samplers[steps] = Sampler.of(self.pipe.scheduler.config, steps)
-        return self._samplers[steps]
+        N = check_steps(steps)
+        if N not in self._samplers:
+            self._samplers[N] = Sampler.of(self.pipe.scheduler.config, N)
+        return self._samplers[N]
 
     def _self_pixels(self, asked: float | None, size: tuple[int, int]) -> float:
         """Default: a quarter of the latent's pixels but at least 16 x 16."""

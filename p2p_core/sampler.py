@@ -46,9 +46,10 @@ class Sampler:
         if cfg.thresholding:
             raise UnsupportedModel("Dynamic thresholding is made for pixels; this sampler works on latents.")
         N, train = check_steps(steps), cfg.num_train_timesteps
-        if train < N:
-            raise BadSteps(f"The model was trained with {train} steps and can't be sampled with {N}.")
-        scheduler.set_timesteps(N)
+        if train >= N:
+            scheduler.set_timesteps(N)
+        if train < N or int(scheduler.timesteps.max()) >= train:  # an offset can lead past the last one
+            raise BadSteps(f"The model was trained with {train} steps, too few to be sampled with {N}.")
         bars = scheduler.alphas_cumprod
         previous = [int(t) - train // N for t in scheduler.timesteps]
         return cls(

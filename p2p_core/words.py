@@ -80,7 +80,13 @@ class Prompt:
         ids += [tokenizer.pad_token_id] * (length - len(ids))
 
         bounds = _split(text)
-        homes = _homes(offsets[1 : body + 1], bounds)
+        spans = offsets[1 : body + 1]
+        homes = _homes(spans, bounds)
+        # What the tokenizer reads and we take for white space is a piece too, so that it can be aligned.
+        strays = {spans[i] for i, home in enumerate(homes) if home is None}
+        if strays:
+            bounds = sorted({*bounds, *((start, stop, False) for start, stop in strays)})
+            homes = _homes(spans, bounds)
         tokens: list[list[int]] = [[] for _ in bounds]
         for i, home in enumerate(homes):
             if home is not None:

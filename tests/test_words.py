@@ -1,0 +1,206 @@
+"""Words, token positions and the alignment of two prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2p_core import Prompt, align
+from p2p_core.errors import BadEdit, UnknownWord
+from p2p_core.words import Alignment
+
+from . import tiny
+
+TOKENIZER = tiny.tokenizer()
+LENGTH = TOKENIZER.model_max_length
+quick = settings(deadline=None, max_examples=120)
+
+
+def parse(text: str) -> Prompt:
+    return Prompt.parse(text, TOKENIZER)
+
+
+def kinds(alignment: Alignment) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    return [(span.kind, span.source, span.target) for span in alignment.spans]
+
+
+# Prompts as people write them, and as they don't.
+ODD = "— #1 don't 漢字 é naïve 🙂 (hill) … ß İ"
+WORDS = st.sampled_from(f"a red house, cat Cat hippopotamus teddy bear {ODD}".split())
+PLAIN = st.lists(WORDS, max_size=10).map(" ".join)
+WILD = st.text(max_size=40)
+LONG = st.lists(WORDS, min_size=20, max_size=60).map("  ".join)
+PROMPTS = st.one_of(PLAIN, WILD, LONG)
+
+
+@quick
+@given(PROMPTS)
+def test_a_prompt_is_tokenized_as_the_pipeline_does_it(text: str) -> None:
+    prompt = parse(text)
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    expected = TOKENIZER(clean, padding="max_length", truncation=True, max_length=LENGTH).input_ids
+    assert list(prompt.ids) == expected
+    assert prompt.ids[prompt.end] == TOKENIZER.eos_token_id
+    positions = [t for piece in prompt.pieces for t in piece.tokens]
+    assert positions == sorted(set(positions)), "no token has two homes, and they stand in order"
+    assert all(0 < t < prompt.end for t in positions)
+    for word in prompt.words:
+        assert clean[slice(*word.span)] == word.text and word.text.strip() == word.text
+
+
+@quick
+@given(PLAIN)
+def test_every_token_of_a_short_prompt_has_a_word_or_punctuation(text: str) -> None:
+    prompt = parse(text)
+    if not prompt.cut and prompt.end < LENGTH - 1:
+        assert [t for piece in prompt.pieces for t in piece.tokens] == list(range(1, prompt.end))
+
+
+def test_punctuation_is_no_part_of_a_word() -> None:
+    prompt = parse('a "red" house, (at night)!  …')
+    assert [w.text for w in prompt.words] == ["a", "red", "house", "at", "night"]
+    assert [p.text for p in prompt.pieces if not p.core] == ['"', '"', ",", "(", ")!", "…"]
+    assert prompt.find("house") == prompt.find("house,") == prompt.find("HOUSE")
+
+
+def test_words_are_found_by_text_phrase_and_number() -> None:
+    prompt = parse("a teddy bear and a Bear with a hippopotamus")
+    assert prompt.find_words("bear") == (2, 5)
+    assert prompt.find_words("teddy bear") == (1, 2)
+    assert prompt.find_words(5) == prompt.find_words("#5") == (5,)
+    assert prompt.find_words("A") == (0, 4, 7)
+    assert len(prompt.find("hippopotamus")) > 1
+    assert prompt.find("bear") == tuple(t for n in (2, 5) for t in prompt.words[n].tokens)
+
+
+@pytest.mark.parametrize("name", ["castle", "bear teddy", "", ",", 9, -1, "#9", 1.5, None, True])
+def test_an_unknown_word_lists_the_words_there_are(name: object) -> None:
+    with pytest.raises(UnknownWord) as error:
+        parse("a teddy bear").find(name)  # type: ignore[arg-type]
+    assert "teddy" in str(error.value) or "named by" in str(error.value)
+
+
+def test_a_long_prompt_is_cut_by_tokens_and_says_which_words_fell_off() -> None:
+    text = "hippopotamus " * 3 + "red house"
+    prompt = parse(text)
+    assert prompt.cut and prompt.cut[-1] == "house"
+    assert prompt.end == LENGTH - 1
+    assert prompt.find("house") == (), "a word that fell off has no tokens"
+    assert not parse("red house").cut
+
+
+# --- alignment --------------------------------------------------------------------------------------
+
+
+@quick
+@given(PROMPTS, PROMPTS, st.sampled_from(["auto", "refine"]))
+def test_every_column_is_new_or_sums_to_one(source: str, target: str, kind: str) -> None:
+    s, t = parse(source), parse(target)
+    alignment = align(s, t, kind)  # type: ignore[arg-type]
+    A, n = alignment.matrix, alignment.new
+    assert A.shape == (LENGTH, LENGTH) and A.dtype == np.float32 and n.dtype == bool
+    assert (A >= 0).all()
+    assert (A[:, n] == 0).all()
+    assert np.allclose(A[:, ~n].sum(0), 1, atol=1e-6)
+    assert A[0, 0] == 1 and A[s.end, t.end] == 1 and A[:, t.end].sum() == 1
+    for p in range(t.end + 1, LENGTH):
+        assert n[p] == (p <= s.end) and A[p, p] == (p > s.end)
+    assert sorted(n for span in alignment.spans for n in span.target) == [
+        i for i, w in enumerate(t.words) if i in {x for span in alignment.spans for x in span.target}
+    ]
+
+
+@quick
+@given(PROMPTS, st.sampled_from(["auto", "refine", "swap"]))
+def test_equal_prompts_give_the_identity(text: str, kind: str) -> None:
+    alignment = align(parse(text), parse(text), kind)  # type: ignore[arg-type]
+    assert (alignment.matrix == np.eye(LENGTH)).all() and not alignment.new.any()
+    assert all(span.kind == "kept" for span in alignment.spans)
+
+
+@quick
+@given(st.lists(WORDS, min_size=1, max_size=4), st.lists(WORDS, min_size=1, max_size=2), st.integers(0, 4))
+def test_deleting_what_was_inserted_is_the_identity_on_kept_words(
+    words: list[str], added: list[str], at: int
+) -> None:
+    short = parse(" ".join(words))
+    long = parse(" ".join([*words[:at], *added, *words[at:]]))
+    if long.end == LENGTH - 1:  # something may have fallen off
+        return
+    there, back = align(short, long), align(long, short)
+    assert all(span.kind in ("kept", "added") for span in there.spans)
+    assert all(span.kind in ("kept", "removed") for span in back.spans)
+    round_trip = there.matrix @ back.matrix
+    assert np.allclose(round_trip[: short.end + 1, : short.end + 1], np.eye(short.end + 1))
+
+
+def test_a_swap_of_unequal_token_counts_takes_the_mean_and_moves_nothing_else() -> None:
+    """The public code reads what follows by position: wrong in every such pair."""
+    s, t = parse("a cat sitting on a hill"), parse("a hippopotamus sitting on a hill")
+    alignment = align(s, t)
+    A = alignment.matrix
+    (cat,) = s.find("cat")
+    for column in t.find("hippopotamus"):
+        assert A[cat, column] == 1 and A[:, column].sum() == 1
+    for word in ("sitting", "on", "hill"):
+        for i, j in zip(s.find(word), t.find(word), strict=True):
+            assert A[i, j] == 1 and A[:, j].sum() == 1
+    back = align(t, s).matrix
+    rows = list(t.find("hippopotamus"))
+    assert np.allclose(back[rows, cat], 1 / len(rows))
+
+
+def test_runs_swap_word_by_word_or_as_a_whole() -> None:
+    s, t = parse("a red house at night"), parse("a green castle at night")
+    assert kinds(align(s, t))[1:3] == [("swapped", (1,), (1,)), ("swapped", (2,), (2,))]
+    s, t = parse("a cat at night"), parse("a teddy bear at night")
+    assert ("swapped", (1,), (1, 2)) in kinds(align(s, t))
+    (cat,) = s.find("cat")
+    assert all(align(s, t).matrix[cat, j] == 1 for j in t.find("teddy bear"))
+
+
+def test_added_and_removed_words() -> None:
+    s, t = parse("a house at night"), parse("a big house at night with a cat")
+    alignment = align(s, t)
+    assert kinds(alignment) == [
+        ("kept", (0,), (0,)),
+        ("added", (), (1,)),
+        ("kept", (1,), (2,)),
+        ("kept", (2,), (3,)),
+        ("kept", (3,), (4,)),
+        ("added", (), (5, 6, 7)),
+    ]
+    assert all(alignment.new[j] for j in t.find("cat"))
+    assert [k for k, *_ in kinds(align(t, s))].count("removed") == 2
+
+
+def test_refine_gives_swapped_words_their_own_maps() -> None:
+    s, t = parse("a red house"), parse("a red castle")
+    refined = align(s, t, "refine")
+    assert all(refined.new[j] for j in t.find("castle"))
+    assert kinds(refined)[2:] == [("removed", (2,), ()), ("added", (), (2,))]
+
+
+def test_swap_demands_equal_word_counts() -> None:
+    with pytest.raises(BadEdit, match=r"source has 3, the target 4"):
+        align(parse("a red house"), parse("a big red house"), "swap")
+    swapped = align(parse("red house"), parse("house red"), "swap")
+    s, t = parse("red house"), parse("house red")
+    assert swapped.matrix[s.find("red")[0], t.find("house")[0]] == 1
+    with pytest.raises(BadEdit, match="auto, swap, refine"):
+        align(s, t, "replace")  # type: ignore[arg-type]
+
+
+def test_case_and_punctuation_do_not_break_the_alignment() -> None:
+    alignment = align(parse("A Red house, at night"), parse("a red HOUSE at night!"))
+    assert all(span.kind == "kept" for span in alignment.spans)
+    s, t = parse("a cat, at night"), parse("a dog at night")
+    column = align(s, t).matrix[:, t.find("dog")[0]]
+    assert column[s.find("cat")[0]] == 1 and column.sum() == 1, "punctuation takes no part in a word's swap"
+
+
+def test_ties_go_to_the_earliest_match() -> None:
+    assert kinds(align(parse("red"), parse("red red")))[0] == ("kept", (0,), (0,))
+    assert ("kept", (0,), (1,)) in kinds(align(parse("red big"), parse("big red")))
