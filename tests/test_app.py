@@ -275,7 +275,7 @@ def test_the_figures_of_all_words(handlers: Handlers) -> None:
     generated(handlers)
     last(handlers.edit(*boards(CASTLE), 1.0, who()))
     drawn = last(handlers.maps(who()))
-    assert drawn["maps_source"].axes and drawn["maps_edit"].axes
+    assert drawn["maps_source"]["value"].axes and drawn["maps_edit"]["value"].axes
 
 
 def test_history_puts_everything_back(handlers: Handlers) -> None:

@@ -27,7 +27,8 @@ def build_app(engine: Engine) -> gr.Blocks:
     examples = examples_for(engine.bundled)
     look = {"title": "prompt → prompt", "fill_width": True}
     with gr.Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
-        page = build_page(examples[0], examples, engine.guidance, engine.status())
+        hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
+        page = build_page(examples, engine.guidance, engine.status(), hello)
         add_api(Api(engine, sessions), engine.guidance)  # first: it has the first claim to its names
         wire(demo, page, handlers)
     demo.queue(max_size=64)
@@ -39,7 +40,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": THEME,
         "css_paths": [ASSETS / "ui.css"],
-        "footer_links": [],
+        "footer_links": ["api"],  # the style sheet hides the footer; the header links there
         "run_history": False,
         "ssr_mode": False,
         "max_file_size": "10mb",

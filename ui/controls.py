@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from . import desk as desks
@@ -171,3 +172,21 @@ def example_controls(example: Example) -> Controls:
         timeline=Timeline.clean(windows),
         region=Region.clean({"chosen": chosen}),
     )
+
+
+def first_boards(example: Example) -> dict[str, dict[str, Any]]:
+    """The boards that the page opens with, before the tokenizer is there: words as white space has them."""
+    old, new = ([word.strip(",.") for word in text.split()] for text in (example.source, example.prompt))
+    swaps = [s if len(old) == len(new) and s != t else "" for s, t in zip_longest(old, new, fillvalue="")]
+    swaps = swaps[: len(new)]
+    states = ["swapped" if swap else "kept" for swap in swaps]
+    rows = zip(states, swaps, new, desks.keys(new), strict=True)
+    spans, words = [], []
+    for state, swap, word, key in rows:
+        spans.append({"kind": state, "source": swap or word, "target": word, "cut": False})
+        words.append({"text": word, "old": swap, "key": key})
+    return {
+        "chips": {"spans": spans, "notes": []},
+        "desk": desks.with_words(Desk.clean(None), new, states, [False] * len(new)),
+        "region": Region.clean({"words": words}),
+    }

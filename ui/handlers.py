@@ -85,7 +85,7 @@ class Handlers(LookHandlers, Runs):
             return
         session = self.sessions.get(request.session_hash)
         seen = session.controls = Controls(prompt, desk, timeline, region)
-        yield self._boards(self.reading(session), seen)
+        yield self._boards(session, self.reading(session), seen)
 
     # --- runs ---------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from .controls import first_boards
 from .desk import Desk
 from .examples import Example
 from .region import Region
@@ -14,6 +15,7 @@ from .telling import listed
 from .timeline import Timeline
 from .widgets import Chips, Examples, History, Line, Look, Status, line
 
+MAPS = {"source": "source", "edit": "edit", "steps": "step by step"}
 TAGLINE = "turn words like faders; the picture keeps its layout"
 
 
@@ -34,16 +36,18 @@ def card(name: str) -> Any:
     return gr.Column(elem_id=name, elem_classes="card", min_width=0)
 
 
-def build_page(first: Example, examples: tuple[Example, ...], guidance: float, status: dict) -> Page:
+def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hello: str) -> Page:
     """Lay out the page inside the current `gr.Blocks`."""
     c: dict[str, Any] = {}
+    first = examples[0]
+    boards = first_boards(first)
     with gr.Row(elem_id="top"):
         gr.HTML(f"<h1>prompt<i>→</i>prompt</h1><p>{TAGLINE}</p>", elem_id="brand", apply_default_css=False)
         c["status"] = Status(status, elem_id="status")
         gr.HTML(
-            '<a href="?view=api" title="call this app from Python or curl">API</a>'
+            '<button type="button" id="api" title="call this app from Python or curl">API</button>'
             '<button type="button" id="theme" title="light or dark" aria-label="light or dark">◐</button>',
-            js_on_load=THEME_JS,
+            js_on_load=LINKS_JS,
             elem_id="links",
             apply_default_css=False,
         )
@@ -76,14 +80,14 @@ def build_page(first: Example, examples: tuple[Example, ...], guidance: float, s
                     max_lines=3, placeholder="say what should be different", elem_id="edit-prompt", scale=1,
                 )  # fmt: skip
                 c["apply"] = gr.Button("Apply", variant="primary", elem_id="apply", min_width=0)
-            c["chips"] = Chips({"spans": [], "notes": []}, elem_id="chips")
+            c["chips"] = Chips(boards["chips"], elem_id="chips")
             with gr.Column(elem_id="stage", min_width=0):
                 c["picture"] = gr.ImageSlider(
                     format="jpeg", type="filepath", interactive=False, show_label=False,
                     label="before / after", container=False, buttons=[], elem_id="picture", max_height=2000,
                 )  # fmt: skip
             with gr.Row(elem_id="line-row"):
-                c["line"] = Line(line("idle", "The picture appears here."), elem_id="line")
+                c["line"] = Line(line("idle", hello), elem_id="line")
                 c["download"] = gr.DownloadButton(
                     "save PNG", interactive=False, elem_id="download", size="sm", min_width=0
                 )
@@ -92,21 +96,21 @@ def build_page(first: Example, examples: tuple[Example, ...], guidance: float, s
             gr.HTML("<h2>History</h2>", apply_default_css=False, elem_id="history-title")
             c["history"] = History({}, elem_id="history")
         with card("desk-card"):
-            c["desk"] = Desk({}, elem_id="desk")
+            c["desk"] = Desk(boards["desk"], elem_id="desk")
         with card("hold"):
             c["timeline"] = Timeline({"steps": first.steps}, elem_id="timeline")
-            c["region"] = Region({}, elem_id="region")
-    with gr.Accordion("Attention maps of every word", open=False, elem_id="maps"):
+            c["region"] = Region(boards["region"], elem_id="region")
+    with gr.Accordion("Attention maps of every word", open=False, elem_id="maps") as c["maps"]:
         with gr.Row(elem_id="maps-bar"):
-            c["maps_note"] = gr.Markdown("Where each word looks, averaged over the steps, source and edit.")
-            c["draw"] = gr.Button("Draw", elem_id="draw", min_width=0)
-        c["maps_source"] = gr.Plot(label="source", elem_id="maps-source")
-        c["maps_edit"] = gr.Plot(label="edit", elem_id="maps-edit")
-        c["maps_steps"] = gr.Plot(label="picked word, step by step", elem_id="maps-steps")
+            c["maps_note"] = gr.Markdown("")
+            c["draw"] = gr.Button("Draw again", elem_id="draw", min_width=0)
+        for name in MAPS:
+            c[f"maps_{name}"] = gr.Plot(visible=False, label=MAPS[name], elem_id=f"maps-{name}")
     c["clock"] = gr.Number(0, visible=False)
     return Page(c)
 
 
-THEME_JS = """
+LINKS_JS = """
 element.querySelector('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
+element.querySelector('#api').addEventListener('click', () => document.querySelector('footer .show-api')?.click());
 """

@@ -123,17 +123,23 @@ class LookHandlers:
             yield {"maps_note": "There is no source picture yet. Press Generate first."}
             return
         figures = self.engine.figures
-        yield {"maps_note": "drawing …", "maps_source": figures.word_maps(session.source)}
+        yield {"maps_note": "drawing …", "maps_source": drawn(figures.word_maps(session.source))}
         edited = edited_of(session)
-        if edited is not None:
-            yield {"maps_edit": figures.word_maps(edited)}
-        reading = self.reading(session)
-        value = blank(session, reading)
+        yield {"maps_edit": drawn(None if edited is None else figures.word_maps(edited))}
+        value = blank(session, self.reading(session))
         if not value:
-            yield {"maps_note": "Click a word under its fader for its map step by step.", "maps_steps": None}
+            yield {
+                "maps_note": "Click a word under its fader for its map step by step.",
+                "maps_steps": drawn(None),
+            }
             return
-        pictured, word = (edited, value["number"]) if edited is not None else (session.source, None)
-        if word is None and value["partners"]:
-            word = value["partners"][0]
-        figure = None if word is None else figures.maps_over_steps(pictured, word)
-        yield {"maps_note": f"“{value['word']}” step by step, from noise to picture", "maps_steps": figure}
+        pictured, word = edited, value["number"]
+        if edited is None:
+            pictured, word = session.source, value["partners"][0]
+        steps = drawn(figures.maps_over_steps(pictured, word))
+        yield {"maps_note": f"“{value['word']}” step by step at the bottom.", "maps_steps": steps}
+
+
+def drawn(figure: Any) -> dict[str, Any]:
+    """A plot with a figure; without one it doesn't show."""
+    return gr.update(value=figure, visible=figure is not None)

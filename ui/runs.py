@@ -17,6 +17,7 @@ import gradio as gr
 from . import pictures
 from .controls import Controls, Reading, chips, read
 from .engine import Engine, NotReady
+from .examples import examples_for
 from .looks import first_look
 from .sessions import Entry, Session, Sessions
 from .telling import shelf, told
@@ -84,7 +85,7 @@ class Runs:
             yield {"line": line("error", "There is no source picture yet. Press Generate first.")}
             return
         reading = self.reading(session)
-        boards = self._boards(reading, seen)
+        boards = self._boards(session, reading, seen)
         if not reading.controls.prompt.strip():
             yield {**boards, "line": line("error", "The edit prompt is empty. Say what you want.")}
             return
@@ -169,14 +170,18 @@ class Runs:
     def reading(self, session: Session) -> Reading:
         controls, source = session.controls or Controls.fresh(), session.source
         text = controls.prompt if source is None else source.prompt.text
+        first = examples_for(self.engine.bundled)[0]
+        if source is None and text == first.prompt:  # as the page opens
+            text = first.source
         steps = controls.timeline["steps"] if source is None else source.steps
         reading = read(self.engine, text, controls, steps)
         session.controls = reading.controls
         return reading
 
-    def _boards(self, reading: Reading, seen: Controls | None) -> Update:
+    def _boards(self, session: Session, reading: Reading, seen: Controls | None) -> Update:
         """The boards that follow the words, where they differ from what the page has."""
-        update: Update = {"chips": {**chips(reading.plan), "notes": list(reading.plan.notes)}}
+        notes = list(reading.plan.notes) if session.source is not None else []
+        update: Update = {"chips": {**chips(reading.plan), "notes": notes}}
         for name in ("desk", "region"):
             now = getattr(reading.controls, name)
             if seen is None or now != getattr(seen, name):

@@ -90,4 +90,4 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), **latest, **device)
     on([page["look"].input], handlers.look, ("look",), ("look", "line"), **latest, **device)
     on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), **latest, **free)
-    on([page["draw"].click], handlers.maps, (), (*MAPS, "line"), **device)
+    on([page["maps"].expand, page["draw"].click], handlers.maps, (), (*MAPS, "line"), **device)
