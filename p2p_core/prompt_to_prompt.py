@@ -154,7 +154,7 @@ class PromptToPrompt:
             x_T = noise((1, self.model.channels, *size), checks.seed(seed)).to(self.device, self.dtype)
         else:
             x_T = self.model.check_latents(latents, size)
-        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, _bytes(x_T))
+        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, size, _bytes(x_T))
         return self._record(
             P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
         )

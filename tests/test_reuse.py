@@ -195,6 +195,16 @@ def test_edits_of_edits_of_edits(p2p: PromptToPrompt, source: Source) -> None:
     assert result.attention("castle").shape == (16, 16)
 
 
+def test_one_seed_in_two_sizes_is_two_sources(eps: PromptToPrompt) -> None:
+    """Noise of 16 x 24 and of 24 x 16 is the same run of numbers: nothing kept may be mixed up."""
+    wide = eps.generate(HOUSE, seed=3, steps=3, height=64, width=96)
+    tall = eps.generate(HOUSE, seed=3, steps=3, height=96, width=64)
+    assert wide.latents[0].flatten().equal(tall.latents[0].flatten())
+    assert wide.image.size == (96, 64) and tall.image.size == (64, 96) and wide.key != tall.key
+    alone = PromptToPrompt(eps.pipe).generate(HOUSE, seed=3, steps=3, height=96, width=64)
+    assert torch.equal(eps.edit(tall, EDITS[0]).latents, alone.engine.edit(alone, EDITS[0]).latents)
+
+
 # --- attention maps ---------------------------------------------------------------------------------
 
 
