@@ -40,6 +40,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": THEME,
         "css_paths": [ASSETS / "ui.css"],
+        "favicon_path": ASSETS / "favicon.png",
         "footer_links": ["api"],  # the style sheet hides the footer; the header links there
         "run_history": False,
         "ssr_mode": False,

@@ -95,6 +95,8 @@ class Runs:
         if result is None:
             return
         yield self._finished(session, reading, result)
+        if reading.controls.desk["picked"] is not None:
+            yield {"look": first_look(self, session)}
 
     def _finished(self, session: Session, reading: Reading, result: Any) -> Update:
         """Everything that a finished edit changes on the page."""
@@ -124,7 +126,6 @@ class Runs:
             "timeline": {**reading.controls.timeline, "run": run},
             "history": shelf(session),
             "download": gr.update(value=str(saved), interactive=True),
-            "look": first_look(self, session),
         }
 
     def _run(

@@ -20,6 +20,7 @@ from typing import Any
 MOST_SESSIONS = 64
 MOST_API_SOURCES = 32
 MOST_HISTORY = 12
+MOST_FILES = 48
 IDLE_SECONDS = 2 * 3600.0
 SETTLED = 4.0  # seconds until an edit counts as one of its own
 
@@ -53,14 +54,22 @@ class Session:
     wanted: float = 0.0  # the page's clock at its latest wish
     used: float = field(default_factory=time.monotonic)
     _folder: Path | None = None
-    _files: int = 0
+    _files: list[Path] = field(default_factory=list)
+    _count: int = 0
 
     def path(self, suffix: str) -> Path:
         """A fresh file in the session's own folder."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="p2p-"))
-        self._files += 1
-        return self._folder / f"{self._files:04d}-{suffix}"
+        self._count += 1
+        path = self._folder / f"{self._count:04d}-{suffix}"
+        kept = {self.source_path, *(entry.source_path for entry in self.history)}
+        while len(self._files) >= MOST_FILES:  # Gradio has its own copy of what it has shown
+            old = next((known for known in self._files if str(known) not in kept), self._files[0])
+            self._files.remove(old)
+            old.unlink(missing_ok=True)
+        self._files.append(path)
+        return path
 
     def want(self, clock: float) -> None:
         self.wanted = max(self.wanted, clock)

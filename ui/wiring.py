@@ -25,12 +25,20 @@ MAPS = ("maps_note", "maps_source", "maps_edit", "maps_steps")
 
 
 def named(page: Page, handler: Handler) -> Handler:
-    """A handler's updates, keyed by component instead of by name."""
+    """A handler's updates, keyed by component instead of by name.
+
+    Gradio empties every output of a generator that yields nothing, so there is always one update.
+    """
 
     @functools.wraps(handler)
     def run(*args: Any) -> Any:
+        quiet = True
         for update in handler(*args):
-            yield {page[name]: value for name, value in update.items()}
+            if update:
+                quiet = False
+                yield {page[name]: value for name, value in update.items()}
+        if quiet:
+            yield {page["line"]: gr.skip()}
 
     return run
 
