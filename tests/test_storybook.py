@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from storybook import captions, judge, tokenizer
+from storybook import captions, common, judge, tokenizer
 from storybook.scenes import ATTRIBUTES, COLORS, DEGREES, SUBJECTS, Scene, layout, sample
 
-draw = pytest.importorskip("storybook.draw", reason="drawing needs requirements-train.txt")
+pytest.importorskip("skia", reason="drawing needs requirements-train.txt")
+
+from storybook import draw, evaluate, vae
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MODEL = ASSETS / "storybook"
@@ -178,6 +180,103 @@ def test_the_tokenizer_is_clips(words):
     ids = words("a red house", padding="max_length", truncation=True).input_ids
     assert words.model_max_length == tokenizer.LENGTH == len(ids)
     assert ids[0] == words.bos_token_id and ids[4] == words.eos_token_id
+
+
+# --- training parts ------------------------------------------------------------------------------------
+
+
+def test_whitening_moves_the_latents_and_not_the_pictures():
+    """After it every channel has mean 0 and spread 1, and pictures come back as before."""
+    torch.manual_seed(0)
+    model = vae.make((8, 8, 8, 8)).eval()
+    x = torch.randn(12, 3, 64, 64)
+    with torch.no_grad():
+        before = model.decode(model.encode(x).latent_dist.mean).sample
+        vae.whiten(model, x)
+        z = model.encode(x).latent_dist.mean
+        assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(4), atol=1e-3)
+        assert torch.allclose(z.std((0, 2, 3)), torch.ones(4), atol=1e-3)
+        assert torch.allclose(model.decode(z).sample, before, atol=1e-3)
+    assert model.config.scaling_factor == 1.0
+
+
+def test_a_stage_goes_on_where_it_was_stopped(tmp_path):
+    run = common.Run(tmp_path, "stage", minutes=10)
+    assert run.resume() is None
+    run.step, run.samples, run.before = 7, 112, 4.0
+    run.save({"weights": torch.ones(3)})
+    again = common.Run(tmp_path, "stage", minutes=10)
+    assert torch.equal(again.resume()["weights"], torch.ones(3))
+    assert (again.step, again.samples) == (7, 112) and 0.4 <= again.progress < 0.5
+    assert json.loads(again.log_file.read_text())["resumed"]
+
+
+def test_the_learning_rate_warms_up_holds_and_falls():
+    assert common.rate(0.0, 0, 1e-3) < 1e-5
+    assert common.rate(0.4, 5000, 1e-3) == 1e-3
+    assert common.rate(1.0, 9000, 1e-3) == pytest.approx(2e-5)
+
+
+def test_the_thread_count_is_one_that_was_tried():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        threads = common.Threads(every=0, steps=1)
+        for _ in range(6):
+            threads()
+            assert torch.get_num_threads() in (1, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- evaluation ----------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_edits_one_thing_each():
+    rng = np.random.default_rng(3)
+    scene = evaluate.plain_scene(rng)
+    assert scene.held_out and (scene.time, scene.style) == ("day", "illustration")
+    for task in evaluate.tasks_of(scene, rng):
+        edit = task.edit("injection")
+        assert edit.prompt != captions.caption(scene)
+        assert task.edit("same seed only").cross_steps.end == task.edit("same seed only").self_steps.end == 0
+        blend = task.edit("injection + blend")
+        assert (blend is not None) == (task.kind in evaluate.LOCAL)
+
+
+def test_an_evaluation_counts_what_is_shown_and_what_is_kept():
+    scene = Scene(subject="cat", color="red", place="beach")
+    task = evaluate.Task(kind="color", source=scene, target=scene.but(color="blue"), word="blue")
+    before = {"subject": "cat", "color": "red", "place": "beach", "time": "day", "style": "illustration"}
+    assert task.shown({**before, "color": "blue"}, before) and task.kept({**before, "color": "blue"}, before)
+    assert not task.shown(before, before)
+    assert not task.kept({**before, "color": "blue", "place": "desert"}, before)
+
+
+def test_the_psnr_counts_only_what_is_outside():
+    a = np.full((32, 32, 3), 100, np.uint8)
+    b = a.copy()
+    b[:8, :8] = 0
+    inside = np.zeros((32, 32), bool)
+    inside[:8, :8] = True
+    assert evaluate.psnr_outside(a, b, inside) == pytest.approx(60, abs=0.1)
+    assert evaluate.psnr_outside(a, b, ~inside) == pytest.approx(20 * np.log10(2.55), abs=1e-6)
+
+
+def test_a_region_is_the_union_and_a_little_wider():
+    one, two = np.zeros((32, 32)), np.zeros((32, 32))
+    one[4, 4], two[20, 9] = 1, 1
+    region = evaluate.subject_region([{"mask": one}, {"mask": two}], 128)
+    assert region.shape == (128, 128) and region.sum() == 2 * 9 * 16
+    assert region[12:24, 12:24].all() and region[76:88, 32:44].all()
+
+
+def test_only_the_evaluation_knows_the_engine():
+    folder = Path(evaluate.__file__).parent
+    knows = [
+        f.name for f in folder.glob("*.py") if re.search(r"^\s*(from|import) p2p_core", f.read_text(), re.M)
+    ]
+    assert knows == ["evaluate.py"]
 
 
 # --- what is shipped -----------------------------------------------------------------------------------
