@@ -201,7 +201,7 @@ class Evaluation:
 
     def sweep(self, count: int, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
         """Windows tried on a few sources: how WINDOWS was chosen."""
-        grid = [(c, s) for c in (0.2, 0.4, 0.6, 0.8, 1.0) for s in (0.0, 0.2, 0.4, 0.6)]
+        grid = [(c, s) for c in (0.3, 0.5, 0.7, 0.9) for s in (0.0, 0.3, 0.6)]
         found: dict[tuple[str, float, float], list[tuple[bool, bool, float]]] = {}
         rng = np.random.default_rng(self.seed + 3)
         for i in range(count):
