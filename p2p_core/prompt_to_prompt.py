@@ -171,7 +171,8 @@ class PromptToPrompt:
         key: str,
     ) -> States[Source]:
         begun = time.perf_counter()
-        N, path, done = len(sampler), [x_T], False
+        N, path = len(sampler), [x_T]
+        done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         text = self._text(P, negative, scale, 1)
         try:
             for i in range(N):
@@ -184,7 +185,7 @@ class PromptToPrompt:
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
             done = True
         finally:
-            if not done:  # stopped half way: nobody can name this source
+            if not done:  # stopped half way, so nobody can name this source
                 self.cache.drop(key)
         image = self._decode(key, b"", path[-1])
         return Source(

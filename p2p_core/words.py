@@ -266,15 +266,13 @@ def _common(a: list[str], b: list[str]) -> list[tuple[int, int]]:
         for j in range(len(b) - 1, -1, -1):
             same = a[i] == b[j]
             length[i][j] = length[i + 1][j + 1] + 1 if same else max(length[i + 1][j], length[i][j + 1])
-    pairs, i, j = [], 0, 0
-    while i < len(a) and j < len(b):
-        if a[i] == b[j]:
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif length[i][j + 1] >= length[i + 1][j]:
-            j += 1  # a[i] may still find its match: the earliest source word wins a tie
-        else:
-            i += 1
+    pairs, j = [], 0
+    for i, word in enumerate(a):  # the earliest source word wins a tie, and takes its earliest match
+        for k in range(j, len(b)):
+            if word == b[k] and 1 + length[i + 1][k + 1] == length[i][j]:
+                pairs.append((i, k))
+                j = k + 1
+                break
     return pairs
 
 

@@ -4,12 +4,14 @@
 computes its maps as softmax(Q K^T / sqrt(d)) in full and, for the last row, edits them by column. There
 is no cache and no fused kernel: this is what the engine is compared with, and what the benchmark times as the
 public way. It takes A, n, a and w as plain arrays and shares no code with the engine.
+
+The columns are edited one by one, as the formula reads. `columnwise=False` edits them all in one matrix
+product, as the public code does: that is what the benchmark times.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +68,13 @@ class ExplicitMaps:
             return x.view(B, x.shape[1], attn.heads, -1).permute(0, 2, 1, 3)
 
         Q, K, V = heads(attn.to_q(hidden_states)), heads(attn.to_k(context)), heads(attn.to_v(context))
-        M = torch.softmax(Q @ K.transpose(-1, -2) / math.sqrt(Q.shape[-1]), dim=-1)  # (4, heads, N, S)
+        M = torch.softmax(Q / math.sqrt(Q.shape[-1]) @ K.transpose(-1, -2), dim=-1)  # (4, heads, N, S)
         source, target = self.run.source_row, self.run.target_row
         if cross:
             self.run.see(self.name, M[source], M[target])
-            edited = self.run.edit_cross(M[source], M[target])
-        else:
-            edited = self.run.edit_self(M[source], M[target], N)
-        if edited is not M[target]:
-            M = torch.cat([M[:target], edited[None]])
+            M[target] = self.run.edit_cross(M[source], M[target])
+        elif self.run.injects_self(N):
+            M[target] = M[source]
         out = (M @ V).permute(0, 2, 1, 3).reshape(B, N, -1)
         return attn.to_out[1](attn.to_out[0](out))
 
@@ -82,8 +82,8 @@ class ExplicitMaps:
 class Run:
     """One side-by-side run. `target_row` is the last; without guidance the batch has two rows."""
 
-    def __init__(self, pipe: Any, controls: Controls, guidance_scale: float) -> None:
-        self.pipe, self.controls, self.scale = pipe, controls, guidance_scale
+    def __init__(self, controls: Controls, guidance_scale: float, columnwise: bool) -> None:
+        self.controls, self.columnwise = controls, columnwise
         self.guided = guidance_scale > 1
         self.source_row, self.target_row = (2, 3) if self.guided else (0, 1)
         self.step = 0
@@ -97,16 +97,19 @@ class Run:
     def edit_cross(self, M: Tensor, M_star: Tensor) -> Tensor:
         """Column j: (sum_i M_i A_ij if the word is known else M*_j) while injected, else M*_j; times w_j."""
         c, t = self.controls, self.step
+        if not self.columnwise:
+            injected = torch.where(c.n, M_star, M @ c.A)
+            return c.w[t] * (c.a[t] * injected + (1 - c.a[t]) * M_star)
         columns = []
         for j in range(M_star.shape[-1]):
-            injected = M_star[..., j] if bool(c.n[j]) else (M * c.A[:, j].to(M)).sum(-1)
+            injected = M_star[..., j] if bool(c.n[j]) else (M * c.A[:, j]).sum(-1)
             column = float(c.a[t, j]) * injected + (1 - float(c.a[t, j])) * M_star[..., j]
             columns.append(float(c.w[t, j]) * column)
         return torch.stack(columns, dim=-1)
 
-    def edit_self(self, M: Tensor, M_star: Tensor, pixels: int) -> Tensor:
-        c = self.controls
-        return M if self.step in c.self_steps and pixels <= c.self_pixels else M_star
+    def injects_self(self, pixels: int) -> bool:
+        """Whether the source's self-attention map stands in: inside the window, on grids small enough."""
+        return self.step in self.controls.self_steps and pixels <= self.controls.self_pixels
 
 
 def sample(
@@ -117,13 +120,13 @@ def sample(
     *,
     steps: int,
     guidance_scale: float,
-    on_step: Callable[[int], None] | None = None,
+    columnwise: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(source latents, target latents, last mask) after `steps` steps from x_T (1, C, h, w).
 
     embeddings: of the negative prompt, the source and the target prompt, (1, S, d) each.
     """
-    run = Run(pipe, controls, guidance_scale)
+    run = Run(controls, guidance_scale, columnwise)
     scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     scheduler.set_timesteps(steps)
     negative, source, target = embeddings
@@ -144,8 +147,6 @@ def sample(
                 x = scheduler.step(out, t, x).prev_sample
                 if controls.blend is not None:
                     x, mask = _blend(run, controls.blend, sums, x, i)
-                if on_step:
-                    on_step(i)
     finally:
         pipe.unet.set_attn_processor(before)
     return x[:1], x[1:], mask

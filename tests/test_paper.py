@@ -30,7 +30,7 @@ def literal(
 ) -> Any:
     pipe = p2p.pipe
     c = controls(pipe.tokenizer, source.prompt.text, target, groups, source.steps, **asked)
-    texts = (embed(pipe, ""), embed(pipe, source.prompt.text), embed(pipe, target))
+    texts = tuple(embed(pipe, text) for text in (source.negative_prompt, source.prompt.text, target))
     return side_by_side.sample(pipe, texts, source.latents[:1], c, steps=source.steps, guidance_scale=scale)
 
 
@@ -54,6 +54,16 @@ CASES: dict[str, tuple[Edit, list[Any], dict[str, Any]]] = {
         Edit("a big red house on a snowy hill with a cat at night", cross_steps=0.75, self_steps=0.25),
         [([0], [0]), *(([i], [i + 1]) for i in range(1, 7)), *(([i], [i + 4]) for i in (7, 8))],
         {"cross": (0, 6), "self_steps": (0, 2)},
+    ),
+    "swap, two words for three": (
+        Edit("a teddy bear cat on a snowy hill at night", cross_steps=1, self_steps=0),
+        [([0], [0]), ([1, 2], [1, 2, 3]), *(([i], [i + 1]) for i in range(3, 9))],
+        {"cross": (0, 8)},
+    ),
+    "no words at all": (
+        Edit("", cross_steps=0.5, self_steps=0.25),
+        [],
+        {"cross": (0, 4), "self_steps": (0, 2)},
     ),
     "remove": (
         Edit("a house on a hill", cross_steps=1.0, self_steps=0.0),
@@ -118,6 +128,17 @@ CASES: dict[str, tuple[Edit, list[Any], dict[str, Any]]] = {
         ),
         SAME,
         {"cross": (0, 6), "self_steps": (0, 2), "blend": ([2], [2], 0.6, 2, [], 0.3)},
+    ),
+    "blend on a word that is turned around": (
+        Edit(
+            "a red castle on a snowy hill at night",
+            cross_steps=1.0,
+            self_steps=0.0,
+            weights={"castle": -1.0},
+            blend=Blend(target_words=("castle",), threshold=0.5, start=0.25),
+        ),
+        SAME,
+        {"cross": (0, 8), "weights": {2: -1.0}, "blend": ([], [2], 0.5, 2, [], 0.3)},
     ),
     "blend, subtract, add, windows and faders": (
         Edit(
@@ -196,6 +217,106 @@ def test_sizes_that_are_not_square(eps: PromptToPrompt, size: tuple[int, int]) -
     assert result.mask is not None and np.array_equal(result.mask.astype(bool), mask.numpy())
 
 
+def test_a_negative_prompt(eps: PromptToPrompt) -> None:
+    settings = {"seed": 1, "steps": 6, "guidance_scale": SCALE}
+    source = eps.generate(HOUSE, negative_prompt="a big hat", **settings)
+    assert relative(eps.generate(HOUSE, **settings).latents[-1:], source.latents[-1:]) > 0.01
+    result = eps.edit(source, Edit("a red castle on a snowy hill at night", cross_steps=0.5, self_steps=0.5))
+    theirs = literal(eps, source, result.edit.prompt, SAME, cross=(0, 3), self_steps=(0, 3))
+    assert_close(source.latents[-1:], theirs[0])
+    assert_close(result.latents[None], theirs[1])
+
+
+def random_edit(rng: np.random.Generator, steps: int) -> tuple[Edit, list[Any], dict[str, Any]]:
+    """An edit made by taking words away and putting others in, so its alignment is known by construction.
+
+    The words of the source are all different, but for "a", which stays.
+    """
+    source = HOUSE.split()
+    new = list(
+        rng.permutation(["castle", "car", "cat", "hippopotamus", "teddy", "bear", "hat", "with", "big"])
+    )
+    words: list[str] = []
+    groups: list[Any] = []
+    gone: list[int] = []
+    put: list[int] = []
+
+    def close() -> None:
+        if len(gone) == len(put):
+            groups.extend(([i], [j]) for i, j in zip(gone, put, strict=True))
+        elif gone and put:
+            groups.append((gone.copy(), put.copy()))
+        gone.clear()
+        put.clear()
+
+    for i, word in enumerate(source):
+        fate = "keep" if word == "a" else rng.choice(["keep", "keep", "remove", "swap", "insert"])
+        if fate in ("remove", "swap"):
+            gone.append(i)
+        if fate in ("swap", "insert") and new:
+            put.append(len(words))
+            words.append(new.pop())
+        if fate in ("keep", "insert"):
+            close()
+            groups.append(([i], [len(words)]))
+            words.append(word)
+    close()
+
+    def window() -> tuple[int, int]:
+        lo, hi = sorted(int(x) for x in rng.integers(0, steps + 1, 2))
+        return lo, hi
+
+    cross, own, self_steps, faders = (window() for _ in range(4))
+    one, two = (int(x) for x in rng.choice(len(words), 2, replace=False))
+    weights = {two: float(rng.uniform(-2, 2)), one: float(rng.uniform(-2, 2))}
+    start = int(rng.integers(0, steps))
+    edit = Edit(
+        " ".join(words),
+        cross_steps={"default_": (cross[0] / steps, cross[1] / steps), one: (own[0] / steps, own[1] / steps)},
+        self_steps=(self_steps[0] / steps, self_steps[1] / steps),
+        self_pixels=64,
+        weights=weights,
+        weight_steps=(faders[0] / steps, faders[1] / steps),
+        blend=Blend(source_words=(2,), target_words=(one,), threshold=0.55, start=start / steps),
+    )
+    asked = {
+        "cross": cross,
+        "windows": {one: own},
+        "self_steps": self_steps,
+        "self_pixels": 64,
+        "weights": weights,
+        "weight_steps": faders,
+        "blend": ([2], [one], 0.55, start, [], 0.3),
+    }
+    return edit, groups, asked
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_edits_are_what_the_paper_computes(p2p: PromptToPrompt, seed: int) -> None:
+    source = p2p.generate(HOUSE, seed=3, steps=5, guidance_scale=SCALE)
+    edit, groups, asked = random_edit(np.random.default_rng(seed), 5)
+    _, theirs, mask = literal(p2p, source, edit.prompt, groups, **asked)
+    result = p2p.edit(source, edit)
+    assert_close(result.latents[None], theirs)
+    assert result.mask is not None and np.array_equal(result.mask.astype(bool), mask.numpy())
+
+
+def test_the_references_two_forms_agree(eps: PromptToPrompt, source: Source) -> None:
+    """Column by column, as the tests use it, and in one product, as the benchmark does."""
+    pipe, steps = eps.pipe, 4
+    x_T = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    target = "a big red teddy bear on a snowy hill at night"
+    groups = [([0], [0]), ([1], [2]), ([2], [3, 4]), *(([i], [i + 2]) for i in range(3, 9))]
+    asked = {"cross": (0, 3), "self_steps": (0, 2), "weights": {7: -1.5}}
+    c = controls(pipe.tokenizer, HOUSE, target, groups, steps, **asked)
+    texts = (embed(pipe, ""), embed(pipe, HOUSE), embed(pipe, target))
+    one, other = (
+        side_by_side.sample(pipe, texts, x_T, c, steps=steps, guidance_scale=SCALE, columnwise=columnwise)
+        for columnwise in (True, False)
+    )
+    assert_close(other[1], one[1])
+
+
 def test_a_tokenizer_of_another_length() -> None:
     p2p = PromptToPrompt(tiny.pipeline(length=40, seed=5))
     source = p2p.generate(HOUSE, seed=1, steps=4, guidance_scale=SCALE)
@@ -228,6 +349,23 @@ def test_generate_is_diffusers_pipeline(p2p: PromptToPrompt, source: Source) -> 
         p2p.pipe.vae.decode(source.latents[-1:] / p2p.pipe.vae.config.scaling_factor).sample.detach()
     )[0]
     assert np.array_equal(np.asarray(image), np.asarray(source.image))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["", "  a   red\thouse, (at night)!  ", "“a cat” #1 漢字 naïve 🙂", "hippopotamus " * 12],
+    ids=["empty", "spaces", "unicode", "too long"],
+)
+def test_any_prompt_is_read_as_diffusers_reads_it(eps: PromptToPrompt, source: Source, prompt: str) -> None:
+    made = eps.generate(prompt, seed=3, steps=4, guidance_scale=SCALE)
+    assert_close(made.latents[-1:], theirs_of(eps, prompt, made.latents[:1], 4))
+    base = eps.generate(HOUSE, seed=3, steps=4, guidance_scale=SCALE)
+    plain = eps.edit(base, Edit(prompt, cross_steps=0.0, self_steps=0.0))
+    assert torch.equal(plain.latents, made.latents[-1]), (
+        "an edit without injection is the target's own picture"
+    )
+    for one, two in ((base, prompt), (made, HOUSE)):
+        assert bool(eps.edit(one, Edit(two)).latents.isfinite().all())
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 30])

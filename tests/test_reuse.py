@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -187,6 +189,18 @@ def test_as_source_after_the_states_were_forgotten(p2p: PromptToPrompt, source: 
         assert torch.equal(result.as_source().latents, kept.latents)
 
 
+def test_chained_edits_without_a_cache_are_the_same() -> None:
+    big = PromptToPrompt(tiny.pipeline())
+    small = PromptToPrompt(big.pipe, cache_bytes=0)
+    ends = []
+    for p2p in (big, small):
+        result = p2p.edit(p2p.generate(HOUSE, seed=3, steps=4, guidance_scale=5.0), EDITS[1])
+        second = p2p.edit(result.as_source(), Edit("a red castle on a big hill", weights={"hill": -0.5}))
+        ends.append(p2p.edit(second.as_source(), Edit("a red cat on a big hill", self_steps=1.0)))
+    assert_close(ends[1].latents, ends[0].latents)
+    assert np.allclose(ends[1].attention("cat"), ends[0].attention("cat"), atol=1e-5)
+
+
 def test_edits_of_edits_of_edits(p2p: PromptToPrompt, source: Source) -> None:
     result = p2p.edit(source, EDITS[0])
     for target in ("a red castle on a big hill at night", "a red castle on a big hill at night with a cat"):
@@ -325,6 +339,65 @@ def test_a_stopped_generation_leaves_no_bytes(eps: PromptToPrompt) -> None:
     next(states)
     states.close()
     assert eps.cache.nbytes == held
+
+
+def test_stopping_a_second_generation_takes_nothing_from_the_first(eps: PromptToPrompt) -> None:
+    """The same settings name the same source: what it recorded must outlive a cancelled repetition."""
+    source = eps.generate(HOUSE, seed=21, steps=N)
+    with pytest.raises(Stop):
+        eps.generate(HOUSE, seed=21, steps=N, on_step=_fail)
+    assert eps.cache.steps(source.key) == N
+    with counted(eps) as counter:
+        eps.edit(source, EDITS[0])
+    assert counter.calls == N
+
+
+def test_a_dropped_generator_leaves_nothing(eps: PromptToPrompt) -> None:
+    processors, held = dict(eps.pipe.unet.attn_processors), eps.cache.nbytes
+    states = eps.record(HOUSE, seed=79, steps=N)
+    next(states)
+    del states
+    gc.collect()
+    assert eps.cache.nbytes == held
+    assert all(eps.pipe.unet.attn_processors[name] is p for name, p in processors.items())
+
+
+def test_an_interrupted_batch_is_taken_up_again(p2p: PromptToPrompt, source: Source) -> None:
+    p2p.forget_edits()
+    whole = [result.latents for result in p2p.edit_many(source, EDITS)]
+    p2p.forget_edits()
+    with pytest.raises(Stop):
+        p2p.edit_many(source, EDITS, on_step=_fail)
+    for got, expected in zip(p2p.edit_many(source, EDITS), whole, strict=True):
+        assert_close(got.latents, expected)
+
+
+def test_edits_from_several_threads(eps: PromptToPrompt) -> None:
+    """One model, one lock a step: steps of several edits interleave and none reads another's maps."""
+    source = eps.generate(HOUSE, seed=3, steps=N, guidance_scale=5.0)
+    eps.forget_edits()
+    alone = [eps.edit(source, edit).latents for edit in EDITS[:4]]
+    eps.forget_edits()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda edit: eps.edit(source, edit).latents, EDITS[:4]))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_record_is_the_conditional_row_and_nothing_else(eps: PromptToPrompt) -> None:
+    """No view may keep the unconditional half of a batch alive, and what is counted is what is held."""
+    source = eps.generate(HOUSE, seed=22, steps=3)
+    storages: dict[int, int] = {}
+    for i in range(3):
+        record = eps.cache.get(source.key, i)
+        assert record is not None
+        tensors = [x for terms in record.cross.values() for term in terms for x in (term.q, term.k)]
+        tensors += [x for pair in record.self_.values() for x in pair]
+        for x in tensors:
+            storage = x.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            assert x.shape[0] == 1 and storage.nbytes() == x.nbytes
+    assert sum(storages.values()) == eps.cache.size(source.key)
+    assert source.nbytes == eps.cache.size(source.key) + source.latents.nbytes
 
 
 def test_two_edits_in_turn_do_not_mix(p2p: PromptToPrompt, source: Source) -> None:

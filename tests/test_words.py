@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -204,3 +206,48 @@ def test_case_and_punctuation_do_not_break_the_alignment() -> None:
 def test_ties_go_to_the_earliest_match() -> None:
     assert kinds(align(parse("red"), parse("red red")))[0] == ("kept", (0,), (0,))
     assert ("kept", (0,), (1,)) in kinds(align(parse("red big"), parse("big red")))
+
+
+def every_subsequence(a: list[str], b: list[str]) -> list[list[tuple[int, int]]]:
+    """All common subsequences as index pairs, by brute force."""
+    found: list[list[tuple[int, int]]] = [[]]
+    for i, j in product(range(len(a)), range(len(b))):
+        if a[i] == b[j]:
+            rest = every_subsequence(a[i + 1 :], b[j + 1 :])
+            found += [[(i, j), *((x + i + 1, y + j + 1) for x, y in pairs)] for pairs in rest]
+    return found
+
+
+few = st.lists(st.sampled_from(["red", "big", "cat"]), max_size=5)
+
+
+@quick
+@given(few, few)
+def test_words_are_kept_along_a_longest_common_subsequence(source: list[str], target: list[str]) -> None:
+    """The longest; among several the one of the earliest source words, then of the earliest target words."""
+    pairs = min(
+        every_subsequence(source, target), key=lambda p: (-len(p), [i for i, _ in p], [j for _, j in p])
+    )
+    alignment = align(parse(" ".join(source)), parse(" ".join(target)))
+    kept = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
+    assert kept == pairs
+    for kind, s, t in kinds(alignment):
+        assert (bool(s), bool(t)) == {"added": (False, True), "removed": (True, False)}.get(
+            kind, (True, True)
+        )
+    assert sorted(n for _, s, _ in kinds(alignment) for n in s) == list(range(len(source)))
+    assert sorted(n for _, _, t in kinds(alignment) for n in t) == list(range(len(target)))
+
+
+def test_punctuation_swaps_with_punctuation_only() -> None:
+    s, t = parse("a cat, at night"), parse("a big dog; at night")
+    A = align(s, t).matrix
+    (comma,) = (p.tokens[0] for p in s.pieces if p.text == ",")
+    (semicolon,) = (p.tokens[0] for p in t.pieces if p.text == ";")
+    assert A[comma, semicolon] == 1 and A[comma].sum() == 1
+    cat = s.find("cat")
+    for column in t.find("big dog"):
+        assert np.allclose(A[list(cat), column], 1 / len(cat)) and np.isclose(A[:, column].sum(), 1)
+    more = align(s, parse("a (big) dog; at night"))
+    assert not more.matrix[comma].any(), "a run of another number of marks is removed and added"
+    assert ("swapped", (1,), (1, 2)) in kinds(more)
