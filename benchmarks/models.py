@@ -1,4 +1,4 @@
-"""Full-size models with random weights: speed and memory do not depend on what the weights are."""
+"""The models that are measured. Speed and memory do not depend on what the weights are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tests.tiny import tokenizer
+from p2p_core import PromptToPrompt
+from tests.tiny import pipeline, tokenizer
+
+
+def load(name: str) -> tuple[PromptToPrompt, str]:
+    """A model and a sentence on its weights."""
+    if name == "storybook":
+        p2p, weights = PromptToPrompt.from_pretrained("storybook"), "the bundled weights"
+    elif name == "sd15":
+        p2p = PromptToPrompt(sd15())
+        weights = "Stable Diffusion 1.5's UNet with random weights, text encoder and VAE stand-ins"
+    else:
+        p2p, weights = PromptToPrompt(pipeline("v_prediction")), "random, to test this program"
+    p2p.pipe.set_progress_bar_config(disable=True)
+    return p2p, weights
 
 
 def sd15() -> Any:

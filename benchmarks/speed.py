@@ -1,9 +1,15 @@
-"""How fast an edit is: `python -m benchmarks.speed --model storybook|sd15|all`.
+"""How fast an edit is: against the public way, and what is computed again when an edit changes.
 
-Compared in one process, in interleaved rounds: prompt-to-prompt side by side with explicit maps (the public
-way, four rows), diffusers' own pipeline (the floor for a plain picture, two rows), and this engine. Ratios
-are medians of each round's ratio, so that a machine whose speed drifts does not decide them. The decoding of
-pictures is left out everywhere.
+    python -m benchmarks.speed [--model storybook|sd15|all] [--steps N] [--rounds N] [--out docs/speed.json]
+
+Everything is measured in one process in interleaved rounds (the order turns round in every other one). Gains
+are medians of each round's ratio, so a machine whose speed drifts does not decide them. "side by side" is the
+way of the public code: both prompts in one batch of four rows, explicit maps in every layer, columns edited
+in one product (tests/side_by_side.py). Text encoding is left out on both sides throughout, and decoding in
+the first two comparisons.
+
+"sd15" has the size of Stable Diffusion 1.5's UNet at 512 x 512 pixels with random weights: times don't depend
+on what the weights are. Its text encoder and autoencoder are small stand-ins.
 """
 
 from __future__ import annotations
@@ -14,222 +20,278 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from p2p_core import Edit, PromptToPrompt, Source
-from tests import side_by_side
-from tests.by_hand import controls, embed
+from tests import by_hand, side_by_side
 
-SOURCE = "a red house on a snowy hill at night"
-TARGET = "a red castle on a snowy hill at night"
-SAME = [([i], [i]) for i in range(9)]
-CROSS, SELF = 0.8, 0.4
-Figures = dict[str, Any]
+from .models import load
 
-
-def seconds(call: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
+PROMPT, TARGET = "a red house on a snowy hill at night", "a red castle on a snowy hill at night"
+WORDS = [([n], [n]) for n in range(9)]  # each word of TARGET reads the one of PROMPT
+GUIDANCE, CROSS, SELF = 7.5, 0.8, 0.4
+EDIT = Edit(TARGET, cross_steps=CROSS, self_steps=SELF)
+# steps, rounds, whether a round is run before that isn't counted, expected gain over side by side
+SETTINGS = {"storybook": (50, 7, True, 1.8), "sd15": (3, 2, False, 3.0), "tiny": (10, 1, True, None)}
+Table = dict[str, Any]
 
 
-def rounds(count: int, calls: dict[str, Callable[[], Any]]) -> dict[str, list[float]]:
-    """Each call once a round, after one round that is not counted."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(count + 1):
-        for name, call in calls.items():
-            took = seconds(call)
-            if number:
-                taken[name].append(took)
-    return taken
+# --- measuring --------------------------------------------------------------------------------------
 
 
-def ratio(taken: dict[str, list[float]], slow: str, fast: str) -> float:
-    return statistics.median(a / b for a, b in zip(taken[slow], taken[fast], strict=True))
+class Times:
+    """Seconds of several runs in interleaved rounds."""
+
+    def __init__(self, rounds: int, warm_up: bool, **runs: Callable[[], None]) -> None:
+        self.seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for r in range(-1 if warm_up else 0, rounds):
+            for name in list(runs)[:: -1 if r % 2 else 1]:
+                begun = time.perf_counter()
+                runs[name]()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                if r >= 0:
+                    self.seconds[name].append(time.perf_counter() - begun)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, a: str, b: str) -> float:
+        """Median of each round's a / b."""
+        return statistics.median(x / y for x, y in zip(self.seconds[a], self.seconds[b], strict=True))
 
 
-class Counter:
-    """UNet calls and rows."""
-
-    def __init__(self, unet: Any) -> None:
-        self.calls = self.rows = 0
-        unet.register_forward_hook(self._hook)
-
-    def _hook(self, _module: Any, args: tuple[torch.Tensor, ...], _out: Any) -> None:
-        self.calls += 1
-        self.rows += args[0].shape[0]
-
-
-def silent_decode(p2p: PromptToPrompt) -> None:
-    """Leave the VAE out: the engine's decode gives one small grey picture."""
-    from PIL import Image
-
-    grey = Image.new("RGB", (8, 8))
-    p2p.model.decode = lambda latents: grey  # type: ignore[method-assign]
-    p2p.model.learn_preview = lambda latents, image: None  # type: ignore[method-assign]
+@contextmanager
+def unet_calls(p2p: PromptToPrompt) -> Iterator[list[int]]:
+    """The number of rows of each UNet call while the block runs."""
+    rows: list[int] = []
+    handle = p2p.pipe.unet.register_forward_hook(lambda _m, args, _out: rows.append(args[0].shape[0]))
+    try:
+        yield rows
+    finally:
+        handle.remove()
 
 
-def side_by_side_run(p2p: PromptToPrompt, source: Source) -> Callable[[], Any]:
-    pipe = p2p.pipe
-    N = source.steps
-    texts = tuple(embed(pipe, text) for text in ("", SOURCE, TARGET))
+def final_latents(states: Any) -> torch.Tensor:
+    """Run a generator of states to its last step, but not to the picture."""
+    for state in states:
+        if state.index == state.total:
+            states.close()
+            return state.latents
+    raise RuntimeError("a run without a last step")
+
+
+def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_up: bool) -> Table:
+    """An edit from a recorded source, every step of it, and the same edit side by side."""
+    pipe, N = p2p.pipe, source.steps
     h, w = source.latents.shape[-2:]
-    asked = controls(
-        pipe.tokenizer, SOURCE, TARGET, SAME, N,
-        cross=(0, round(CROSS * N)), self_steps=(0, round(SELF * N)), self_pixels=max(256, h * w / 4),
-    )  # fmt: skip
-    return lambda: side_by_side.sample(
-        pipe, texts, source.latents[:1], asked, steps=N, guidance_scale=source.guidance_scale
+    controls = by_hand.controls(
+        pipe.tokenizer,
+        PROMPT,
+        TARGET,
+        WORDS,
+        N,
+        cross=(0, int(CROSS * N + 0.5)),
+        self_steps=(0, int(SELF * N + 0.5)),
+        self_pixels=max(256, h * w / 4),
     )
+    texts = (by_hand.embed(pipe, ""), by_hand.embed(pipe, PROMPT), by_hand.embed(pipe, TARGET))
+    last: dict[str, torch.Tensor] = {}
 
+    def public() -> None:
+        last["theirs"] = side_by_side.sample(
+            pipe, texts, source.latents[:1], controls, steps=N, guidance_scale=GUIDANCE, columnwise=False
+        )[1]
 
-def measure(p2p: PromptToPrompt, steps: int, count: int, sweep: int) -> Figures:
-    silent_decode(p2p)
-    pipe, scale = p2p.pipe, 5.0
-    source = p2p.generate(SOURCE, seed=3, steps=steps, guidance_scale=scale)
-    x_T = source.latents[:1]
-    edit = Edit(TARGET, cross_steps=CROSS, self_steps=SELF)
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-
-    def fresh_edit() -> None:
+    def ours() -> None:
         p2p.forget_edits()
-        p2p.edit(source, edit)
+        last["ours"] = final_latents(p2p.stream(source, EDIT))
+
+    times = Times(rounds, warm_up, side_by_side=public, edit=ours)
+    gap = (last["ours"] - last["theirs"]).abs().max() / last["theirs"].abs().max()
+    return {
+        "seconds_side_by_side": times.median("side_by_side"),
+        "seconds_edit": times.median("edit"),
+        "gain": times.ratio("side_by_side", "edit"),
+        "largest_difference_of_latents": float(gap),
+    }
+
+
+def cost_of_recording(p2p: PromptToPrompt, source: Source, rounds: int, warm_up: bool) -> Table:
+    """Generating with everything recorded, and diffusers' own pipeline, from the same start latents."""
+    pipe, N = p2p.pipe, source.steps
+    negative, text = by_hand.embed(pipe, ""), by_hand.embed(pipe, PROMPT)
+    x_T = source.latents[:1].flip(-1)  # not the source's own, whose record is to stay
 
     def diffusers() -> None:
         pipe(
-            SOURCE, latents=x_T.clone(), num_inference_steps=steps, guidance_scale=scale, output_type="latent"
+            prompt_embeds=text,
+            negative_prompt_embeds=negative,
+            latents=x_T,
+            num_inference_steps=N,
+            guidance_scale=GUIDANCE,
+            output_type="latent",
         )
 
-    taken = rounds(
-        count,
-        {
-            "side by side": side_by_side_run(p2p, source),
-            "edit": fresh_edit,
-            "diffusers, one plain picture": diffusers,
-            "generate, recording": lambda: p2p.generate(SOURCE, seed=3, steps=steps, guidance_scale=scale),
-        },
-    )
-    figures: Figures = {
-        "steps": steps,
-        "rounds": count,
-        "seconds a step": {k: round(statistics.median(v) / steps, 4) for k, v in taken.items()},
-        "side by side / edit": round(ratio(taken, "side by side", "edit"), 2),
-        "edit / one plain picture": round(ratio(taken, "edit", "diffusers, one plain picture"), 3),
-        "recording / plain": round(ratio(taken, "generate, recording", "diffusers, one plain picture"), 3),
-        "source bytes": source.nbytes,
+    def recorded() -> None:
+        final_latents(p2p.record(PROMPT, steps=N, guidance_scale=GUIDANCE, latents=x_T))
+
+    times = Times(rounds, warm_up, diffusers=diffusers, generate=recorded)
+    return {
+        "seconds_diffusers": times.median("diffusers"),
+        "seconds_generate": times.median("generate"),
+        "overhead_percent": 100 * (times.ratio("generate", "diffusers") - 1),
     }
-    counter = Counter(p2p.pipe.unet)
-
-    def calls(change: Edit) -> int:
-        before = counter.calls
-        p2p.edit(source, change)
-        return counter.calls - before
-
-    fresh_edit()
-    figures["the same edit again, UNet calls"] = calls(edit)
-    shorter = edit.replace(cross_steps=0.5)
-    figures["window's end from 0.8 to 0.5, steps computed"] = calls(shorter)
-    figures["steps after it"] = steps - int(0.5 * steps + 0.5)
-    figures["and back"] = calls(edit)
-    if sweep:
-        figures["sweep of 11 windows"] = sweeping(p2p, source, counter, sweep)
-    return figures
 
 
-def sweeping(p2p: PromptToPrompt, source: Source, counter: Counter, count: int) -> Figures:
-    """Injection from 0 to 100 % (the paper's Figure 6): one edit_many against eleven edits from scratch."""
-    edits = [Edit(TARGET, cross_steps=f / 10, self_steps=0.0) for f in range(11)]
-    steps = {}
+def exact_reuse(p2p: PromptToPrompt, source: Source) -> list[Table]:
+    """What is computed again when an edit changes a little. Seconds hold decoding."""
+    p2p.forget_edits()
+    table = []
+    for what, edit in (
+        ("first edit, window to 80 %", EDIT),
+        ("window's end to 60 %", EDIT.replace(cross_steps=0.6)),
+        ("back to 80 %", EDIT),
+        ("the same edit again", EDIT),
+        ("a fader from 60 % on", EDIT.replace(weights={"snowy": 1.5}, weight_steps=(0.6, 1.0))),
+        ("equal prompts", Edit(PROMPT)),
+    ):
+        with unet_calls(p2p) as rows:
+            result = p2p.edit(source, edit)
+        counts = {"steps_computed": result.steps_computed, "unet_calls": len(rows)}
+        table.append({"what": what, **counts, "seconds": result.seconds})
+    return table
+
+
+def sweep(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
+    """Eleven windows, 0 to 100 %, as one call and as eleven runs from nothing; decoding in both."""
+    edits = [EDIT.replace(cross_steps=n / 10) for n in range(11)]
+    steps = {"sweep": 0, "alone": 0}
 
     def together() -> None:
         p2p.forget_edits()
-        before = counter.rows
-        p2p.edit_many(source, edits)
-        steps["together"] = (counter.rows - before) // 2
+        steps["sweep"] = sum(result.steps_computed for result in p2p.edit_many(source, edits))
 
-    def apart() -> None:
-        before = counter.rows
+    def alone() -> None:
+        steps["alone"] = 0
         for edit in edits:
             p2p.forget_edits()
-            p2p.edit(source, edit)
-        steps["apart"] = (counter.rows - before) // 2
+            steps["alone"] += p2p.edit(source, edit).steps_computed
 
-    taken = rounds(count, {"together": together, "apart": apart})
+    times = Times(rounds, False, sweep=together, alone=alone)
     return {
-        "steps": steps,
-        "share of steps": round(steps["together"] / steps["apart"], 3),
-        "share of time": round(ratio(taken, "together", "apart"), 3),
-        "seconds": {k: round(statistics.median(v), 2) for k, v in taken.items()},
+        "steps_sweep": steps["sweep"],
+        "steps_alone": steps["alone"],
+        "steps_percent": 100 * steps["sweep"] / steps["alone"],
+        "seconds_sweep": times.median("sweep"),
+        "seconds_alone": times.median("alone"),
+        "time_percent": 100 * times.ratio("sweep", "alone"),
     }
 
 
-def table(report: Figures) -> str:
-    lines = ["| | " + " | ".join(report["models"]) + " |", "|---" * (len(report["models"]) + 1) + "|"]
+def machine() -> Table:
+    """What it runs on, and how busy that is."""
+    info = Path("/proc/cpuinfo")
+    names = [x for x in info.read_text().splitlines() if x.startswith("model name")] if info.exists() else []
+    return {
+        "processor": names[0].split(":")[1].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "load_average_before": round(os.getloadavg()[0], 1),
+    }
 
-    def row(name: str, pick: Callable[[Figures], Any]) -> None:
-        cells = []
-        for figures in report["models"].values():
-            try:
-                cells.append(str(pick(figures)))
-            except KeyError:
-                cells.append("-")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
 
-    row("steps", lambda f: f["steps"])
-    for name in ("side by side", "edit", "diffusers, one plain picture", "generate, recording"):
-        row(f"{name}, s a step", lambda f, name=name: f["seconds a step"][name])
-    for name in (
-        "side by side / edit",
-        "edit / one plain picture",
-        "recording / plain",
-        "the same edit again, UNet calls",
-        "window's end from 0.8 to 0.5, steps computed",
-        "steps after it",
-        "and back",
-    ):
-        row(name, lambda f, name=name: f[name])
-    row("sweep of 11 windows, share of steps", lambda f: f["sweep of 11 windows"]["share of steps"])
-    row("sweep of 11 windows, share of time", lambda f: f["sweep of 11 windows"]["share of time"])
+def measure(name: str, steps: int | None = None, rounds: int | None = None) -> Table:
+    """All measurements of one model; at sd15's size only the two that compare with other code."""
+    default_steps, default_rounds, warm_up, expected = SETTINGS[name]
+    N, rounds = steps or default_steps, rounds or default_rounds
+    where = machine()
+    p2p, weights = load(name)
+    source = p2p.generate(PROMPT, seed=1, steps=N, guidance_scale=GUIDANCE)
+    table: Table = {
+        "machine": where,
+        "weights": weights,
+        "dtype": str(p2p.dtype).removeprefix("torch."),
+        "picture": f"{source.width} x {source.height}",
+        "steps": N,
+        "rounds": rounds,
+        "edit": f"cross {CROSS}, self {SELF}, guidance {GUIDANCE}",
+        "source_megabytes": source.nbytes / 1e6,
+        "expected_gain": expected,
+        "against_side_by_side": against_side_by_side(p2p, source, rounds, warm_up),
+        "cost_of_recording": cost_of_recording(p2p, source, rounds, warm_up),
+    }
+    if name != "sd15":
+        table["exact_reuse"] = exact_reuse(p2p, source)
+        table["sweep"] = sweep(p2p, source, min(rounds, 3))
+    where["load_average_after"] = round(os.getloadavg()[0], 1)
+    return table
+
+
+# --- what it prints ---------------------------------------------------------------------------------
+
+
+def markdown(name: str, table: Table) -> str:
+    """One model's table."""
+    m, a, c = table["machine"], table["against_side_by_side"], table["cost_of_recording"]
+    expected = f"at least {table['expected_gain']}" if table["expected_gain"] else ""
+    lines = [
+        f"**{name}** ({table['weights']}): {table['picture']} pixels, {table['steps']} steps, "
+        f"{table['edit']}, {table['dtype']}; {table['rounds']} interleaved rounds. {m['processor']}, "
+        f"{m['cores']} cores, {m['threads']} threads, {m['device']}, torch {m['torch']}, load average "
+        f"{m['load_average_before']} to {m['load_average_after']}. A recorded source holds "
+        f"{table['source_megabytes']:.1f} MB.",
+        "",
+        "| what | measured | expected |",
+        "|---|---|---|",
+        f"| an edit, all steps computed | {a['seconds_edit']:.2f} s | |",
+        f"| the same side by side (4 rows, explicit maps) | {a['seconds_side_by_side']:.2f} s | |",
+        f"| side by side / edit | **{a['gain']:.2f}** | {expected} |",
+        f"| diffusers' own pipeline, one picture | {c['seconds_diffusers']:.2f} s | |",
+        f"| generate, recorded | {c['seconds_generate']:.2f} s, {c['overhead_percent']:+.1f} % "
+        "| at most +5 % |",
+    ]
+    for row in table.get("exact_reuse", ()):
+        lines.append(
+            f"| {row['what']} | {row['steps_computed']} steps, {row['unet_calls']} UNet calls, "
+            f"{row['seconds']:.2f} s | |"
+        )
+    if "sweep" in table:
+        s = table["sweep"]
+        lines += [
+            f"| sweep of 11 windows, steps | {s['steps_sweep']} of {s['steps_alone']}: "
+            f"{s['steps_percent']:.0f} % | at most 62 % |",
+            f"| sweep of 11 windows, time | {s['seconds_sweep']:.2f} of {s['seconds_alone']:.2f} s: "
+            f"{s['time_percent']:.0f} % | at most 60 % |",
+        ]
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="all", choices=("storybook", "sd15", "all"))
-    parser.add_argument("--steps", type=int, help="default: 30 for storybook, 2 for sd15")
-    parser.add_argument("--rounds", type=int, help="default: 7 for storybook, 2 for sd15")
-    parser.add_argument("--out", type=Path, help="write a JSON and a Markdown file of this stem")
-    args = parser.parse_args()
-    report: Figures = {
-        "machine": {
-            "cpu": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            "torch": torch.__version__,
-        },
-        "models": {},
-    }
-    if args.model in ("storybook", "all"):
-        p2p = PromptToPrompt.from_pretrained("storybook")
-        p2p.pipe.set_progress_bar_config(disable=True)
-        report["models"]["storybook"] = measure(p2p, args.steps or 30, args.rounds or 7, sweep=3)
-    if args.model in ("sd15", "all"):
-        from .models import sd15
-
-        p2p = PromptToPrompt(sd15())
-        name = "SD 1.5 size, random weights"
-        report["models"][name] = measure(p2p, args.steps or 2, args.rounds or 2, sweep=0)
-    text = f"{json.dumps(report['machine'])}\n\n{table(report)}\n"
-    print(text)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
-        args.out.with_suffix(".md").write_text("# Speed\n\n`python -m benchmarks.speed`\n\n" + text)
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print tables, and put them beside those of other models in a JSON and a Markdown file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description="The speed of edits.")
+    parser.add_argument("--model", choices=[*SETTINGS, "all"], default="all")
+    parser.add_argument("--steps", type=int, help="default: 50, at sd15's size 3")
+    parser.add_argument("--rounds", type=int, help="default: 7, at sd15's size 2")
+    parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
+    args = parser.parse_args(argv)
+    for name in ("storybook", "sd15") if args.model == "all" else (args.model,):
+        table = measure(name, args.steps, args.rounds)
+        print(markdown(name, table), end="\n\n", flush=True)
+        if args.out:
+            tables = json.loads(args.out.read_text()) if args.out.exists() else {}
+            tables[name] = table
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(tables, indent=2) + "\n")
+            pages = ["# Speed", "`python -m benchmarks.speed`", *(markdown(*item) for item in tables.items())]
+            args.out.with_suffix(".md").write_text("\n\n".join(pages) + "\n")
 
 
 if __name__ == "__main__":
