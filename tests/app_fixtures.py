@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -41,9 +42,8 @@ def served(*arguments: str, patience: float = 60) -> Iterator[tuple[str, float]]
     env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *arguments]
     begun = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    log = tempfile.TemporaryFile("w+")  # not a pipe, which would block the app once it is full
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}/"
         while True:
@@ -52,20 +52,22 @@ def served(*arguments: str, patience: float = 60) -> Iterator[tuple[str, float]]
                 break
             except OSError:
                 if process.poll() is not None:
-                    raise AssertionError(
-                        f"app.py ended: {process.stderr and process.stderr.read()}"
-                    ) from None
+                    log.seek(0)
+                    raise AssertionError(f"app.py ended: {log.read()[-4000:]}") from None
                 if time.monotonic() - begun > patience:
                     raise AssertionError(f"app.py served no page within {patience} s") from None
                 time.sleep(0.1)
         yield url, time.monotonic() - begun
+        log.seek(0)
+        assert "Traceback" not in log.read()
     finally:
         process.terminate()
         try:
-            process.communicate(timeout=20)
+            process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
+        log.close()
 
 
 def find_chromium() -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -19,13 +21,15 @@ from ui.controls import Controls, example_controls, read
 from ui.desk import Desk, keys, with_words
 from ui.examples import PAPER, STORYBOOK
 from ui.handlers import Handlers
+from ui.layout import Page
 from ui.region import Region
 from ui.sessions import Sessions
 from ui.timeline import Timeline
 from ui.widgets import Examples, History, Look
+from ui.wiring import named
 
 from . import tiny
-from .app_fixtures import free_port
+from .app_fixtures import ROOT, free_port
 
 gradio_client = pytest.importorskip("gradio_client")
 
@@ -297,6 +301,35 @@ def test_every_example_asks_for_something(handlers: Handlers, example: Any) -> N
     assert lost or not reading.plan.changes_nothing
     assert lost or len(reading.edit.weights) == len(example.weights)
     assert lost or bool(reading.edit.blend) == bool(example.region)
+
+
+def test_a_handler_without_news_empties_nothing() -> None:
+    page = Page({"line": "the line"})
+    (update,) = named(page, lambda: iter(()))()
+    assert list(update) == ["the line"]
+
+
+def test_the_page_is_built_without_torch() -> None:
+    """Importing torch and diffusers takes most of the start: the page is served before that."""
+    code = (
+        "import sys, ui; ui.build_app(ui.Engine()); print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]"]
+
+
+def test_options_come_from_the_environment_and_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import app
+
+    for name, value in {
+        "P2P_MODEL": "some/folder",
+        "GRADIO_SERVER_PORT": "7999",
+        "P2P_CACHE_MB": "64",
+    }.items():
+        monkeypatch.setenv(name, value)
+    args = app.arguments(["--device", "cpu"])
+    assert (args.model, args.port, args.cache_mb, args.device) == ("some/folder", 7999, 64, "cpu")
+    assert app.arguments(["--model", "storybook"]).model == "storybook"
 
 
 # --- sessions --------------------------------------------------------------------------------------------

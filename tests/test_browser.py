@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,17 @@ class Desk:
             timeout=PATIENCE,
         )
         return self.text()
+
+    def settled(self) -> str:
+        """Wait until nothing has been running for a while; gives the line's text."""
+        self.page.evaluate(
+            """async () => {
+                const line = document.querySelector('.line');
+                for (let quiet = 0; quiet < 8; quiet = line.dataset.kind === 'busy' ? 0 : quiet + 1)
+                    await new Promise((done) => setTimeout(done, 100));
+            }"""
+        )
+        return self.wait_for("done")
 
     def pixels(self, which: int) -> list[int]:
         """Of the before (0) or after (1) picture as the browser shows it, 16 x 16."""
@@ -151,12 +161,14 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
     desk.page.keyboard.press("ArrowUp")
     assert desk.value(word) == pytest.approx(1.3)
     desk.wait_for_new(before)
+    desk.settled()
     assert desk.pixels(1) != picture
 
     # back to 1: the edit that was there before, not one step of it computed again
     before = desk.text()
     desk.page.keyboard.press("Home")
-    line = desk.wait_for_new(before)
+    desk.wait_for_new(before)
+    line = desk.settled()
     assert desk.value(word) == 1
     assert reused(line) == (0, 30, 30)
     assert desk.pixels(1) == picture
@@ -169,6 +181,7 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
     desk.page.mouse.move(middle, box["y"] + box["height"] * 0.8, steps=4)
     desk.page.mouse.up()
     desk.wait_for_new(before)
+    desk.settled()
     assert desk.value(word) < 0
     assert desk.pixels(1) != picture
 
@@ -202,8 +215,7 @@ def test_many_quick_moves_end_in_the_last_one(desk: Desk) -> None:
     for _ in range(12):
         desk.page.keyboard.press("ArrowDown")
     desk.wait_for_new(before)
-    time.sleep(0.5)
-    line = desk.wait_for("done")
+    line = desk.settled()
     assert desk.value(word) == pytest.approx(0.4)
     assert reused(line)[1] == 30
     desk.page.reload()  # nothing is left running behind it

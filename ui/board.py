@@ -26,7 +26,7 @@ class Board(gr.HTML):
         super().__init__(
             value=self.clean(value),
             html_template=f'<div class="board {self.script}"></div>',
-            js_on_load="\n".join(_script(name) for name in ("common", self.script)),
+            js_on_load="\n".join(script(name) for name in ("common", self.script)),
             apply_default_css=False,
             **kwargs,
         )
@@ -52,7 +52,8 @@ class Board(gr.HTML):
         return self.clean(None)
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """The text of `assets/<name>.js`."""
     return (ASSETS / f"{name}.js").read_text(encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ None of them raises: what goes wrong becomes a sentence in the line.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import gradio as gr
 
@@ -69,11 +70,16 @@ class Handlers(LookHandlers, Runs):
 
     def touch(
         self, prompt: str, desk: dict, timeline: dict, region: dict, clock: float, request: gr.Request
-    ) -> None:
+    ) -> Any:
         """The page wants something new: whatever runs for it stops at its next step."""
         session = self.sessions.get(request.session_hash)
         session.controls = Controls(prompt, desk, timeline, region)
         session.want(clock)
+        if not self.engine.ready:
+            return line("busy", "waiting for the model …")
+        if self.running not in (None, session.key):
+            return line("busy", "waiting for another visitor's run …")
+        return gr.skip()
 
     def stop(self, clock: float, request: gr.Request) -> None:
         self.sessions.get(request.session_hash).want(clock)

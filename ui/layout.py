@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from .board import script
 from .controls import first_boards
 from .desk import Desk
 from .examples import Example
@@ -47,7 +48,7 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
         gr.HTML(
             '<button type="button" id="api" title="call this app from Python or curl">API</button>'
             '<button type="button" id="theme" title="light or dark" aria-label="light or dark">◐</button>',
-            js_on_load=LINKS_JS,
+            js_on_load=script("links"),
             elem_id="links",
             apply_default_css=False,
         )
@@ -108,9 +109,3 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
             c[f"maps_{name}"] = gr.Plot(visible=False, label=MAPS[name], elem_id=f"maps-{name}")
     c["clock"] = gr.Number(0, visible=False)
     return Page(c)
-
-
-LINKS_JS = """
-element.querySelector('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
-element.querySelector('#api').addEventListener('click', () => document.querySelector('footer .show-api')?.click());
-"""

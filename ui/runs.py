@@ -48,6 +48,7 @@ class Runs:
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
         self.engine, self.sessions = engine, sessions
+        self.running: str | None = None  # the session whose run is on the device
 
     def sentence(self, error: Exception) -> str:
         """An error as the page says it."""
@@ -133,6 +134,7 @@ class Runs:
     ) -> Generator[Update, None, Any]:
         """Run a generator of states with previews. Its result, or None if the page wants something else."""
         p2p, last, index, total = self.engine.p2p, 0.0, 0, 0
+        self.running = session.key
         try:
             while True:
                 if session.outdated(clock):
@@ -154,6 +156,7 @@ class Runs:
                     }
                     last = time.perf_counter()
         finally:
+            self.running = None
             states.close()
 
     def pair(self, session: Session, region: dict) -> tuple[str, str] | None:

@@ -56,7 +56,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     def runs(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """A run on the device. The touch that goes ahead of it stops what runs for this page."""
         gr.on(
-            triggers, handlers.touch, page.of(*CONTROLS, "clock"), None,
+            triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
             js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
         )  # fmt: skip
         on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device)
