@@ -116,7 +116,8 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
     plans: list[StepPlan] = []
     shared: dict[tuple[object, ...], StepPlan] = {}  # most steps of a plan are alike
     for i in range(N):
-        blend = None if idle else _blend_step(source, target, edit, i, N)
+        blend = _blend_step(source, target, edit, i, N)  # looks its words up even where it is idle
+        blend = None if idle else blend
         key = (gate[i].tobytes(), weight[i].tobytes(), i in self_steps, blend)
         if key not in shared:
             a, w = gate[i], weight[i]
@@ -218,6 +219,13 @@ def _notes(plan: Plan) -> list[str]:
     moved = any(weight != 1 for weight in edit.weights.values())
     if moved and not edit.weight_steps.steps(len(plan.steps)):
         notes.append("The faders change nothing because their window covers no step.")
+    if edit.blend is not None:
+        names = (*edit.blend.source_words, *edit.blend.target_words)
+        if not _tokens(plan.source, edit.blend.source_words) + _tokens(plan.target, edit.blend.target_words):
+            words = ", ".join(str(name) for name in names)
+            notes.append(f"The blend keeps the whole source because {words} fell off the prompt.")
+        if step_at(edit.blend.start, len(plan.steps)) == len(plan.steps):
+            notes.append("The blend changes nothing because it starts after the last step.")
     if plan.changes_nothing:
         prompts = "the prompts are the same"
         if plan.source.text != plan.target.text:

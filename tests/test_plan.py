@@ -96,6 +96,7 @@ def test_faders_hold_in_every_step_and_for_every_occurrence() -> None:
         Edit(CASTLE, blend=Blend(target_words=("house",))),
         Edit(CASTLE, blend=Blend(target_words=("castle",), subtract_words=("tower",))),
         Edit(CASTLE, weights={40: 1.0}),
+        Edit(HOUSE, blend=Blend(source_words=("tower",))),
     ],
 )
 def test_words_that_are_not_there_are_errors(edit: Edit) -> None:
@@ -169,6 +170,17 @@ def test_words_past_the_limit_are_named() -> None:
     p = plan(HOUSE, Edit(long, weights={"#12": 2.0}))
     assert any("hippopotamus" in note and "fell off" in note for note in p.notes)
     assert any("#12" in note and "changes nothing" in note for note in p.notes)
+
+
+def test_a_blend_that_does_nothing_says_so() -> None:
+    long = HOUSE + " hippopotamus" * 4
+    lost = plan(HOUSE, Edit(long, blend=Blend(target_words=("#12",))))
+    assert any("keeps the whole source" in note and "#12" in note for note in lost.notes)
+    half = plan(HOUSE, Edit(long, blend=Blend(source_words=("house",), target_words=("#12",))))
+    assert not any("blend" in note for note in half.notes)
+    late = plan(HOUSE, Edit(CASTLE, blend=Blend(target_words=("castle",), start=1.0)))
+    assert any("starts after the last step" in note for note in late.notes)
+    assert not plan(HOUSE, Edit(CASTLE, blend=Blend(target_words=("castle",)))).notes
 
 
 def test_a_plan_needs_no_model_run(eps: PromptToPrompt) -> None:
