@@ -18,7 +18,15 @@ function put(changes, event) {
   touched = performance.now();
   props.value = { ...(props.value || {}), ...changes };
   draw();
-  if (event) trigger(event);
+  if (event) fire(event);
+}
+// A drag gives sixty inputs a second: the first goes at once, then one each 90 ms, and always the last.
+let fired = -1e9, pending = null;
+function fire(event) {
+  const go = () => { fired = performance.now(); trigger(event); };
+  clearTimeout(pending);
+  const wait = event === 'input' ? 90 - (performance.now() - fired) : 0;
+  if (wait > 0) pending = setTimeout(go, wait); else go();
 }
 function arrived() {
   if (performance.now() - touched < (down ? 60000 : 500)) props.value = { ...props.value, ...mine };

@@ -2,15 +2,18 @@
 function draw() {
   const b = board();
   if (!b) return;
+  if (!b.children.length) { // built once: a button that is replaced under the finger loses its click
+    const meter = make('div', 'meter');
+    meter.append(make('i'));
+    const text = make('p', 'text', null, { role: 'status' });
+    text.append(make('span', 'words'), make('button', 'quiet stop', 'stop'));
+    b.append(meter, text);
+  }
   const { kind = 'idle', parts = [], step = 0, total = 0 } = props.value || {};
   b.dataset.kind = kind;
-  const meter = make('div', 'meter');
-  meter.append(make('i'));
-  meter.firstChild.style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
-  const text = make('p', 'text', null, { role: kind === 'error' ? 'alert' : 'status' });
-  for (const part of parts) text.append(make(part.strong ? 'b' : 'span', '', part.text));
-  if (kind === 'busy') text.append(make('button', 'quiet stop', 'stop'));
-  b.replaceChildren(meter, text);
+  b.querySelector('.meter i').style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
+  b.querySelector('.words').replaceChildren(...parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text)));
+  b.querySelector('.stop').hidden = kind !== 'busy';
 }
 element.addEventListener('click', (e) => { if (e.target.closest('.stop')) trigger('stop'); });
 watch('value', draw);

@@ -1,39 +1,53 @@
-// Where the picked word looks. Value: {word, old, before, after, step, total, region, busy}, see ui/widgets.py.
-function frame(src, caption) {
-  const figure = make('figure');
-  const image = make('img', '', null, { alt: caption });
-  if (/^data:image\/jpeg;base64,/.test(src)) image.src = src;
-  figure.append(image, make('figcaption', '', caption));
+// Where the picked word looks. Value: {word, old, key, before, after, step, total, region, stale}, see ui/widgets.py.
+function frame(name) {
+  const figure = make('figure', name);
+  figure.append(make('img', '', null, { alt: '' }), make('figcaption'));
   return figure;
+}
+function build(b) { // once: a slider that is replaced under the finger stops moving
+  const empty = make('div', 'nothing');
+  empty.append(
+    make('h2', '', 'Where a word looks'),
+    make('p', 'empty', 'Click a word under its fader: its attention is drawn over the picture, in the source and in the edit.'),
+  );
+  const view = make('div', 'view');
+  const bar = make('div', 'bar');
+  bar.append(make('h2'), make('button', 'quiet only'));
+  const pair = make('div', 'pair');
+  pair.append(frame('before'), frame('after'), make('button', 'again', 'look in the edit'));
+  const steps = make('label', 'steps');
+  steps.append(make('input', '', null, { type: 'range', min: 0, step: 1, 'aria-label': 'step of the map, 0 for the mean of all' }), make('span'));
+  view.append(bar, pair, steps);
+  b.append(empty, view);
+}
+function show(figure, src, caption) {
+  figure.hidden = !/^data:image\/jpeg;base64,/.test(src || '');
+  if (!figure.hidden && figure.firstChild.src !== src) figure.firstChild.src = src;
+  figure.firstChild.alt = caption;
+  figure.lastChild.textContent = caption;
 }
 function draw() {
   const b = board();
   if (!b) return;
+  if (!b.children.length) build(b);
   const v = props.value || {};
-  if (!v.word && !v.old) {
-    b.replaceChildren(make('h2', '', 'Where a word looks'), make('p', 'empty', 'Click a word under its fader: its attention is drawn over the picture, in the source and in the edit.'));
-    return;
-  }
-  const focused = b.contains(document.activeElement) && document.activeElement.type === 'range';
-  const bar = make('div', 'bar');
-  bar.append(make('h2', '', `Where \u201c${v.word || v.old}\u201d looks`));
-  if (v.key) bar.append(make('button', v.region ? 'quiet only on' : 'quiet only', v.region ? 'edit everywhere' : 'edit only there'));
-  const pair = make('div', 'pair');
-  if (v.before) pair.append(frame(v.before, `source: ${v.old}`));
-  if (v.after) pair.append(frame(v.after, `edit: ${v.word}`));
-  else if (v.stale) {
-    const again = make('button', 'again', 'look in the edit');
-    pair.append(again);
-  }
-  const steps = make('label', 'steps');
-  const input = make('input', '', null, { type: 'range', min: 0, max: v.total || 1, step: 1, 'aria-label': 'step of the map, 0 for the mean of all' });
+  const any = !!(v.word || v.old);
+  b.querySelector('.nothing').hidden = any;
+  b.querySelector('.view').hidden = !any;
+  b.querySelector('.view h2').textContent = `Where \u201c${v.word || v.old}\u201d looks`;
+  const only = b.querySelector('.only');
+  only.hidden = !v.key;
+  only.classList.toggle('on', !!v.region);
+  only.textContent = v.region ? 'edit everywhere' : 'edit only there';
+  show(b.querySelector('.before'), v.before, `source: ${v.old}`);
+  show(b.querySelector('.after'), v.after, `edit: ${v.word}`);
+  b.querySelector('.again').hidden = !!v.after || !v.stale;
+  const input = b.querySelector('input');
+  input.max = v.total || 1;
   input.value = v.step || 0;
-  steps.append(input, make('span', '', v.step ? `step ${v.step} of ${v.total}` : `mean of ${v.total} steps`));
-  b.replaceChildren(bar, pair, steps);
-  if (focused) input.focus();
+  b.querySelector('.steps span').textContent = v.step ? `step ${v.step} of ${v.total}` : `mean of ${v.total} steps`;
 }
 element.addEventListener('input', (e) => {
-  if (e.target.type !== 'range') return;
   e.stopPropagation();
   put({ step: Number(e.target.value) }, 'input');
 });
@@ -42,5 +56,5 @@ element.addEventListener('click', (e) => {
   if (e.target.closest('.only')) trigger('select');
   if (e.target.closest('.again')) trigger('input');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

@@ -36,10 +36,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(*arguments: str, patience: float = 60) -> Iterator[tuple[str, float]]:
-    """`python app.py` on a free port; gives its address and the seconds until the page was served."""
+def served(*arguments: str, patience: float = 90, folder: Path | None = None) -> Iterator[tuple[str, float]]:
+    """`python app.py` on a free port; gives its address and the seconds until the page was served.
+
+    folder: where it puts its temporary files.
+    """
     port = free_port()
-    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    if folder is not None:
+        env |= {"TMPDIR": str(folder), "GRADIO_TEMP_DIR": str(folder / "gradio")}
     command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *arguments]
     begun = time.monotonic()
     log = tempfile.TemporaryFile("w+")  # not a pipe, which would block the app once it is full

@@ -220,10 +220,18 @@ def test_a_newer_wish_stops_a_run_at_its_next_step(handlers: Handlers) -> None:
     run = handlers.edit(*boards(CASTLE), 1.0, who())
     next(run)
     handlers.touch(*boards(HOUSE + " at night"), 2.0, who())
-    stopped = last(run)
-    assert stopped["line"]["kind"] == "stopped" and "picture" not in stopped
+    assert "picture" not in last(run)
     done = last(handlers.edit(*boards(CASTLE), 3.0, who()))
     assert done["line"]["kind"] == "done"
+
+
+def test_stop_stops_and_says_where(handlers: Handlers) -> None:
+    generated(handlers)
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    next(run), next(run)
+    handlers.stop(2.0, who())
+    stopped = last(run)
+    assert stopped["line"]["kind"] == "stopped" and f"step 1 of {STEPS}" in words(stopped["line"])
 
 
 def test_a_wish_of_another_page_stops_nothing(handlers: Handlers) -> None:

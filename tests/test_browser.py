@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ PATIENCE = 60_000  # ms; two cores with other work on them
 
 
 @pytest.fixture(scope="module")
-def app() -> Iterator[tuple[str, float]]:
-    with served() as address_and_seconds:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's temporary files."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def app(folder: Path) -> Iterator[tuple[str, float]]:
+    with served(folder=folder) as address_and_seconds:
         yield address_and_seconds
 
 
@@ -303,3 +310,16 @@ def test_fits_the_screen(
     colour = desk.page.evaluate("() => getComputedStyle(document.querySelector('.card')).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 200) == dark
     desk.close()
+
+
+def test_closing_the_tab_frees_what_it_held(chromium: Any, app: tuple[str, float], folder: Path) -> None:
+    before = set(folder.glob("p2p-*"))
+    desk = Desk(chromium, app[0])
+    held = set(folder.glob("p2p-*")) - before
+    assert len(held) == 1
+    desk.close()
+    for _ in range(100):
+        if not any(path.exists() for path in held):
+            break
+        time.sleep(0.1)
+    assert not any(path.exists() for path in held)

@@ -82,7 +82,7 @@ class Handlers(LookHandlers, Runs):
         return gr.skip()
 
     def stop(self, clock: float, request: gr.Request) -> None:
-        self.sessions.get(request.session_hash).want(clock)
+        self.sessions.get(request.session_hash).stop(clock)
 
     @sentences
     def refresh(self, prompt: str, desk: dict, timeline: dict, region: dict, request: gr.Request) -> Updates:

@@ -138,9 +138,10 @@ class Runs:
         try:
             while True:
                 if session.outdated(clock):
-                    tail = "what was computed is kept." if before else "nothing was changed."
-                    at = f"Stopped at step {index} of {total}; {tail}" if index else "Stopped."
-                    yield {"line": line("stopped", at)}
+                    if session.stopped > clock:  # else the next run has its own say
+                        tail = "what was computed is kept." if before else "nothing was changed."
+                        at = f"Stopped at step {index} of {total}; {tail}" if index else "Stopped."
+                        yield {"line": line("stopped", at)}
                     return None
                 try:
                     state = next(states)

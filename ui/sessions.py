@@ -52,6 +52,7 @@ class Session:
     history: list[Entry] = field(default_factory=list)
     current: int | None = None
     wanted: float = 0.0  # the page's clock at its latest wish
+    stopped: float = 0.0  # and when it last said stop
     used: float = field(default_factory=time.monotonic)
     _folder: Path | None = None
     _files: list[Path] = field(default_factory=list)
@@ -75,8 +76,12 @@ class Session:
         self.wanted = max(self.wanted, clock)
 
     def outdated(self, clock: float) -> bool:
-        """True if the page has asked for something else since `clock`."""
+        """True if the page has asked for something else, or to stop, since `clock`."""
         return self.wanted > clock
+
+    def stop(self, clock: float) -> None:
+        self.stopped = max(self.stopped, clock)
+        self.want(clock)
 
     def sources(self) -> dict[str, Any]:
         held = [self.source, self.edited, *(entry.source for entry in self.history)]
@@ -135,7 +140,7 @@ class Sessions:
             session = self._sessions.pop(key or "local", None)
             if session is None:
                 return
-            session.want(float("inf"))  # whatever still runs for it stops at its next step
+            session.stop(float("inf"))  # whatever still runs for it stops at its next step
             held = session.sources()
             session.close()
             self._release(held)

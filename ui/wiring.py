@@ -77,6 +77,10 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     )  # fmt: skip
     dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
     dice.then(
+        handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
+        js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
+    )  # fmt: skip
+    dice.then(
         named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*EVERYTHING), js=CLOCK, **device
     )
     runs(
