@@ -59,12 +59,16 @@ class Desk:
     def text(self) -> str:
         return self.page.locator(".line .text").inner_text()
 
-    def wait_for_new(self, before: str, kind: str = "done") -> str:
-        """Wait until a finished line is another than `before`."""
+    def runs(self) -> int:
+        """How many runs have finished in this page."""
+        return int(self.page.locator(".line").get_attribute("data-runs"))
+
+    def wait_for_new(self, before: int) -> str:
+        """Wait for a run to finish after the first `before` ones; gives the line's text."""
         self.page.wait_for_function(
-            "([old, kind]) => { const l = document.querySelector('.line');"
-            " return l.dataset.kind === kind && l.querySelector('.text').innerText !== old; }",
-            arg=[before, kind],
+            "(n) => { const { kind, runs } = document.querySelector('.line').dataset;"
+            " return kind === 'done' && runs > n; }",
+            arg=before,
             timeout=PATIENCE,
         )
         return self.text()
@@ -140,7 +144,7 @@ def test_the_page_is_served_quickly_and_opens_with_a_picture(app: tuple[str, flo
 
 
 def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
-    before = desk.text()
+    before = desk.runs()
     desk.source_prompt("a blue car on a beach")
     desk.wait_for_new(before)
     assert (
@@ -150,7 +154,7 @@ def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
     assert "This changes nothing because" in desk.page.locator("#chips").inner_text()
     assert desk.pixels(0) == desk.pixels(1)
 
-    before = desk.text()
+    before = desk.runs()
     desk.edit_prompt("a red car on a beach")
     line = desk.wait_for_new(before)
     assert desk.page.locator(".chip.swapped").inner_text().split() == ["blue", "→", "red"]
@@ -161,7 +165,7 @@ def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
 
 def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> None:
     word = desk.page.locator(".fader .word").nth(1).inner_text()
-    before, picture = desk.text(), desk.pixels(1)
+    before, picture = desk.runs(), desk.pixels(1)
     fader = desk.fader(word)
     fader.focus()
     desk.page.keyboard.press("PageUp")
@@ -172,7 +176,7 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
     assert desk.pixels(1) != picture
 
     # back to 1: the edit that was there before, not one step of it computed again
-    before = desk.text()
+    before = desk.runs()
     desk.page.keyboard.press("Home")
     desk.wait_for_new(before)
     line = desk.settled()
@@ -181,7 +185,7 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
     assert desk.pixels(1) == picture
 
     box = fader.bounding_box()
-    before = line
+    before = desk.runs()
     middle = box["x"] + box["width"] / 2
     desk.page.mouse.move(middle, box["y"] + box["height"] * 0.27)
     desk.page.mouse.down()
@@ -217,7 +221,7 @@ def test_the_first_frame_after_a_key_comes_at_once(desk: Desk) -> None:
 
 def test_many_quick_moves_end_in_the_last_one(desk: Desk) -> None:
     word = desk.page.locator(".fader .word").nth(1).inner_text()
-    before = desk.text()
+    before = desk.runs()
     desk.fader(word).focus()
     for _ in range(12):
         desk.page.keyboard.press("ArrowDown")
@@ -239,14 +243,15 @@ def test_stop_stops(desk: Desk) -> None:
 
 
 def test_windows_presets_and_region(desk: Desk) -> None:
-    before = desk.text()
+    before = desk.runs()
     desk.page.get_by_role("button", name="a hint").click()
     line = desk.wait_for_new(before)
     assert 0 < reused(line)[2] < 30
     assert desk.page.locator(".cells .new").count() == reused(line)[0]
 
+    before = desk.runs()
     desk.page.locator(".region .chip").nth(2).click()
-    line = desk.wait_for_new(line)
+    line = desk.wait_for_new(before)
     assert "region covers" in line
     after = desk.pixels(1)
     desk.page.locator(".region .show").check()
@@ -264,13 +269,13 @@ def test_clicking_a_word_shows_where_it_looks(desk: Desk) -> None:
 
 def test_every_example_and_the_way_back(desk: Desk) -> None:
     for n in range(1, desk.page.locator(".example").count()):
-        before = desk.text()
+        before = desk.runs()
         desk.page.locator(".example").nth(n).click()
         desk.wait_for_new(before)
         assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
-    line = desk.text()
+    before = desk.runs()
     desk.page.locator(".shot").first.click()
-    assert reused(desk.wait_for_new(line)) == (0, 30, 30)
+    assert reused(desk.wait_for_new(before)) == (0, 30, 30)
 
 
 def test_bad_settings_are_a_sentence_in_the_page(desk: Desk) -> None:
@@ -284,7 +289,7 @@ def test_bad_settings_are_a_sentence_in_the_page(desk: Desk) -> None:
 
 def test_odd_prompts_are_only_text(desk: Desk) -> None:
     odd = 'a <b>red</b> ${alert(1)} {{value}} "house" \U0001f3e0 <img src=x onerror=alert(1)>'
-    before = desk.text()
+    before = desk.runs()
     desk.edit_prompt(odd)
     desk.wait_for_new(before)
     words = desk.page.locator(".fader .word").all_inner_texts()
