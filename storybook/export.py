@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -27,6 +28,10 @@ def write(run: Path, out: Path) -> int:
         requires_safety_checker=False,
     )
     pipe.save_pretrained(out, safe_serialization=True)
+    for name in ("vocab.json", "merges.txt", "special_tokens_map.json"):  # for older versions of transformers
+        shutil.copyfile(run / "tokenizer" / name, out / "tokenizer" / name)
+    for file in out.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     if size > LIMIT:
         raise ValueError(
