@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
 
@@ -117,118 +118,130 @@ def overlap(a: Reading, b: Reading) -> float:
     return float((one & two).sum() / max(1, (one | two).sum()))
 
 
-class Evaluation:
-    def __init__(self, p2p: PromptToPrompt, judge: Judge, *, steps: int, guidance: float, seed: int) -> None:
-        self.p2p, self.judge, self.steps, self.guidance, self.seed = p2p, judge, steps, guidance, seed
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """An edit's pictures: the source's, and one for each arm (or pair of windows) that was tried."""
+
+    task: Task
+    source: Image.Image
+    edited: dict[Any, Image.Image]
+
+
+class Artist:
+    """Draws all the pictures; they are read when all are there."""
+
+    def __init__(self, p2p: PromptToPrompt, *, steps: int, guidance: float, seed: int) -> None:
+        self.p2p, self.steps, self.guidance, self.seed = p2p, steps, guidance, seed
 
     def source(self, scene: Scene, number: int) -> Source:
         return self.p2p.generate(
             caption(scene), seed=1000 + number, steps=self.steps, guidance_scale=self.guidance
         )
 
-    def generation(self, count: int) -> dict[str, Any]:
-        """How often a picture of a held-out prompt shows each thing that was asked, and all at once."""
-        rng = np.random.default_rng(self.seed)
-        right: dict[str, list[bool]] = {name: [] for name in ATTRIBUTES}
+    def pictures(self, count: int) -> list[tuple[Scene, Image.Image]]:
+        """Pictures of held-out prompts, of all times and styles."""
+        rng, drawn = np.random.default_rng(self.seed), []
         for i in range(count):
             scene = sample(rng, held_out=True)
             source = self.source(scene, i)
-            reading = self.judge.read([source.image])[0]
-            for name, values in right.items():
-                values.append(reading[name] == getattr(scene, name))
+            drawn.append((scene, source.image))
             self.p2p.forget(source)
-        shares = {name: round(float(np.mean(values)), 3) for name, values in right.items()}
-        return {"prompts": count, **shares, "all": round(float(np.all([*right.values()], axis=0).mean()), 3)}
+        return drawn
 
-    def edits(self, count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """A row per kind and arm; and the pictures of the first sources."""
-        rng = np.random.default_rng(self.seed + 1)
-        found: dict[tuple[str, str], list[dict[str, float]]] = {}
-        pictures = []
+    def edits(self, count: int) -> list[Drawn]:
+        """Every kind of edit of `count` sources, by every arm."""
+        rng, drawn = np.random.default_rng(self.seed + 1), []
         for i in range(count):
             scene = plain_scene(rng)
             source = self.source(scene, i)
             for task in tasks_of(scene, rng):
                 asked = {arm: edit for arm in ARMS if (edit := task.edit(arm))}
-                results = self.p2p.edit_many(source, list(asked.values()))
-                images = [r.image for r in results]
-                before, *after = self.judge.read([source.image, *images])
-                region = subject_region([before, *after], source.width)
-                for arm, image, reading in zip(asked, images, after, strict=True):
-                    row = {
-                        "shown": float(task.shown(reading, before)),
-                        "kept": float(task.kept(reading, before)),
-                        "layout": overlap(before, reading),
-                    }
-                    row["both"] = row["shown"] * row["kept"]
-                    if task.kind in LOCAL:
-                        row["psnr"] = psnr_outside(np.asarray(source.image), np.asarray(image), region)
-                    found.setdefault((task.kind, arm), []).append(row)
-                pictures.append(
-                    {"task": task, "source": source.image, **dict(zip(asked, images, strict=True))}
-                )
+                drawn.append(self._drawn(task, source, asked))
             self.p2p.forget(source)
-        rows = []
-        for (kind, arm), values in found.items():
-            means = {k: round(float(np.mean([v[k] for v in values])), 3) for k in values[0]}
-            rows.append({"edit": kind, "arm": arm, "edits": len(values), **means})
-        return rows, pictures
+        return drawn
 
-    def faders(self, count: int) -> list[dict[str, Any]]:
-        """The judged degree of a word against its fader c, everything else injected for the whole run."""
-        rows = []
-        for word in ("foggy", "snowy"):
+    def sweep(self, count: int, kinds: tuple[str, ...]) -> list[Drawn]:
+        """Pairs of windows tried on a few other sources."""
+        grid = [(c, s) for c in (0.3, 0.5, 0.7, 0.9) for s in (0.0, 0.3, 0.6)]
+        rng, drawn = np.random.default_rng(self.seed + 3), []
+        for i in range(count):
+            scene = plain_scene(rng)
+            source = self.source(scene, 200 + i)
+            for task in tasks_of(scene, rng):
+                if task.kind in kinds:
+                    asked = {w: edit for w in grid if (edit := task.edit("injection", w))}
+                    drawn.append(self._drawn(task, source, asked))
+            self.p2p.forget(source)
+        return drawn
+
+    def faders(self, count: int) -> dict[str, list[list[Image.Image]]]:
+        """Per word, per source a picture for each fader; everything else injected for the whole run."""
+        drawn: dict[str, list[list[Image.Image]]] = {"foggy": [], "snowy": []}
+        for word, pictures in drawn.items():
             rng = np.random.default_rng(self.seed + 2)
-            degrees = []
             for i in range(count):
                 scene = plain_scene(rng).but(**{word: 0.6})
                 source = self.source(scene, 500 + i)
                 edits = [
                     Edit(caption(scene), cross_steps=1.0, self_steps=0.0, weights={word: c}) for c in FADERS
                 ]
-                images = [r.image for r in self.p2p.edit_many(source, edits)]
-                degrees.append([r[word] for r in self.judge.read(images)])
+                pictures.append([r.image for r in self.p2p.edit_many(source, edits)])
                 self.p2p.forget(source)
-            means = np.mean(degrees, axis=0)
-            rows.append(
-                {
-                    "word": word,
-                    "pictures": count,
-                    **{f"{c:g}": round(float(m), 3) for c, m in zip(FADERS, means, strict=True)},
-                }
-            )
-        return rows
+        return drawn
 
-    def sweep(self, count: int, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Windows tried on a few sources: how WINDOWS was chosen."""
-        grid = [(c, s) for c in (0.3, 0.5, 0.7, 0.9) for s in (0.0, 0.3, 0.6)]
-        found: dict[tuple[str, float, float], list[tuple[bool, bool, float]]] = {}
-        rng = np.random.default_rng(self.seed + 3)
-        for i in range(count):
-            scene = plain_scene(rng)
-            source = self.source(scene, 200 + i)
-            for task in tasks_of(scene, rng):
-                if task.kind not in kinds:
-                    continue
-                results = self.p2p.edit_many(source, [task.edit("injection", w) for w in grid])
-                before, *after = self.judge.read([source.image, *(r.image for r in results)])
-                for w, reading in zip(grid, after, strict=True):
-                    entry = (
-                        task.shown(reading, before),
-                        task.kept(reading, before),
-                        overlap(before, reading),
-                    )
-                    found.setdefault((task.kind, *w), []).append(entry)
-            self.p2p.forget(source)
-        return [
-            {
-                "edit": kind,
-                "cross": c,
-                "self": s,
-                **dict(zip(("shown", "kept", "layout"), np.mean(v, axis=0).round(3).tolist(), strict=True)),
+    def _drawn(self, task: Task, source: Source, asked: dict[Any, Edit]) -> Drawn:
+        results = self.p2p.edit_many(source, list(asked.values()))
+        images = {name: result.image for name, result in zip(asked, results, strict=True)}
+        return Drawn(task=task, source=source.image, edited=images)
+
+
+def judged_pictures(drawn: list[tuple[Scene, Image.Image]], judge: Judge) -> dict[str, Any]:
+    """How often a picture shows each thing that was asked, and all at once."""
+    readings = judge.read([image for _, image in drawn])
+    right = {
+        name: [r[name] == getattr(scene, name) for r, (scene, _) in zip(readings, drawn, strict=True)]
+        for name in ATTRIBUTES
+    }
+    shares = {name: round(float(np.mean(values)), 3) for name, values in right.items()}
+    return {"prompts": len(drawn), **shares, "all": round(float(np.all([*right.values()], axis=0).mean()), 3)}
+
+
+def judged_edits(drawn: list[Drawn], judge: Judge) -> list[dict[str, Any]]:
+    """A row of means per kind of edit and arm."""
+    found: dict[tuple[str, Any], list[dict[str, float]]] = {}
+    for one in drawn:
+        task = one.task
+        before, *after = judge.read([one.source, *one.edited.values()])
+        region = subject_region([before, *after], one.source.width)
+        for (arm, image), reading in zip(one.edited.items(), after, strict=True):
+            row = {
+                "shown": float(task.shown(reading, before)),
+                "kept": float(task.kept(reading, before)),
+                "layout": overlap(before, reading),
             }
-            for (kind, c, s), v in found.items()
-        ]
+            row["both"] = row["shown"] * row["kept"]
+            if task.kind in LOCAL:
+                row["psnr"] = psnr_outside(np.asarray(one.source), np.asarray(image), region)
+            found.setdefault((task.kind, arm), []).append(row)
+    return [
+        {
+            "edit": kind,
+            "arm": arm,
+            "edits": len(values),
+            **{k: round(float(np.nanmean([v[k] for v in values])), 3) for k in values[0]},
+        }
+        for (kind, arm), values in found.items()
+    ]
+
+
+def judged_faders(drawn: dict[str, list[list[Image.Image]]], judge: Judge) -> list[dict[str, Any]]:
+    """The judged degree of a word against its fader c."""
+    rows = []
+    for word, pictures in drawn.items():
+        degrees = [[r[word] for r in judge.read(row)] for row in pictures]
+        means = {f"{c:g}": round(float(m), 3) for c, m in zip(FADERS, np.mean(degrees, axis=0), strict=True)}
+        rows.append({"word": word, "pictures": len(pictures), **means})
+    return rows
 
 
 def main() -> None:
@@ -246,15 +259,22 @@ def main() -> None:
 
     begun = time.monotonic()
     p2p = PromptToPrompt.from_pretrained(args.model)
-    run = Evaluation(p2p, Judge.load(), steps=args.steps, guidance=args.guidance, seed=args.seed)
+    artist = Artist(p2p, steps=args.steps, guidance=args.guidance, seed=args.seed)
     if args.sweep is not None:
-        for row in run.sweep(args.count, tuple(args.sweep) or KINDS):
+        drawn = artist.sweep(args.count, tuple(args.sweep) or KINDS)
+        for row in judged_edits(drawn, Judge.load()):
             print(json.dumps(row))
         return
-    rows, pictures = run.edits(args.count)
+    drawn = artist.edits(args.count)
+    pictures, faders = artist.pictures(2 * args.count), artist.faders(max(2, args.count // 3))
+    figure([(d.task.source, d.task.target, d.source, d.edited) for d in drawn], ARMS).save(
+        args.out / "evaluation.png"
+    )
+    judge = Judge.load()
     result = {
         "settings": {
             "model": args.model,
+            "count": args.count,
             "steps": args.steps,
             "guidance_scale": args.guidance,
             "seed": args.seed,
@@ -262,15 +282,13 @@ def main() -> None:
             "torch": torch.__version__,
             "device": str(p2p.device),
         },
-        "generation": run.generation(2 * args.count),
-        "edits": rows,
-        "faders": run.faders(max(2, args.count // 3)),
+        "generation": judged_pictures(pictures, judge),
+        "edits": judged_edits(drawn, judge),
+        "faders": judged_faders(faders, judge),
+        "seconds": round(time.monotonic() - begun),
     }
-    result["seconds"] = round(time.monotonic() - begun)
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     (args.out / "evaluation.md").write_text(table(result))
-    figure(pictures, ARMS).save(args.out / "evaluation.png")
     print(table(result))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from .captions import caption
+from .scenes import Scene
 
 HEAD = """# How well the bundled model draws and edits
 
@@ -50,7 +50,7 @@ def table(result: dict[str, Any]) -> str:
     """The Markdown page."""
     settings, generation = result["settings"], result["generation"]
     page = HEAD.format(
-        count=generation["prompts"] // 2,
+        count=settings["count"],
         steps=settings["steps"],
         guidance=settings["guidance_scale"],
         device=settings["device"].upper(),
@@ -76,18 +76,26 @@ def table(result: dict[str, Any]) -> str:
     return page + "\n![source, same seed only, injection, injection and blend](evaluation.png)\n"
 
 
-def figure(pictures: list[dict[str, Any]], arms: Sequence[str], rows: int = 12) -> Image.Image:
-    """Source and arms side by side, one edit a row, in the order they were made: nothing is picked."""
+def figure(
+    edits: Sequence[tuple[Scene, Scene, Image.Image, Mapping[str, Image.Image]]],
+    arms: Sequence[str],
+    rows: int = 12,
+) -> Image.Image:
+    """Source and arms side by side, one edit a row, in the order they were made: nothing is picked.
+
+    edits: (source scene, target scene, source picture, picture per arm).
+    """
     line, side = 16, 128
-    sheet = Image.new("RGB", ((1 + len(arms)) * side, line + rows * (side + line)), "white")
+    edits = edits[:rows]
+    sheet = Image.new("RGB", ((1 + len(arms)) * side, line + len(edits) * (side + line)), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(("source", *arms)):
         pen.text((column * side + 4, 3), title, "black")
-    for number, entry in enumerate(pictures[:rows]):
+    for number, (scene, target, source, edited) in enumerate(edits):
         top = line + number * (side + line)
-        for column, name in enumerate(("source", *arms)):
-            if name in entry:
-                sheet.paste(Image.fromarray(np.asarray(entry[name])), (column * side, top))
-        task = entry["task"]
-        pen.text((4, top + side + 1), f"{caption(task.source)}  ->  {caption(task.target)}", "black")
+        sheet.paste(source, (0, top))
+        for column, arm in enumerate(arms, 1):
+            if arm in edited:
+                sheet.paste(edited[arm], (column * side, top))
+        pen.text((4, top + side + 1), f"{caption(scene)}  ->  {caption(target)}", "black")
     return sheet
