@@ -34,7 +34,7 @@ def edit(value: object) -> Edit:
 
 def cache_bytes(value: object) -> int:
     """A budget in bytes. Raises `P2PError`."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0:
         return int(value)
     raise P2PError(f"cache_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
 

@@ -47,7 +47,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     if dtype is None or dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if chosen not in DTYPES.values():
+    if chosen is None or chosen not in DTYPES.values():
         raise UnsupportedModel(f"dtype is one of {', '.join(DTYPES)} or auto; got {shown(dtype)}.")
     return chosen
 
@@ -204,7 +204,7 @@ class Model:
                 raise BadSize(
                     f"The {name} is a multiple of {self.factor} pixels, at most 4096; got {shown(value)}."
                 )
-            sizes.append(int(value) // self.factor)  # type: ignore[call-overload]
+            sizes.append(int(value) // self.factor)  # type: ignore[call-overload,arg-type]
         return sizes[0], sizes[1]
 
     def check_latents(self, latents: object, size: tuple[int, int]) -> Tensor:
@@ -237,11 +237,23 @@ class Model:
         return self._embeddings[prompt.ids]
 
     def predict(self, x: Tensor, t: Tensor, text: Tensor, call: Call) -> Tensor:
-        """The UNet's output for latents (B, C, h, w) at timestep t with text (B, S, d)."""
+        """The UNet's output for latents (B, C, h, w) at timestep t with text (B or 2B, S, d).
+
+        With 2B rows of text, the unconditional ones first, the latents are taken twice.
+        """
+        x = torch.cat([x, x]) if text.shape[0] == 2 * x.shape[0] else x
+        data = {"p2p": call}
         with installed(self._layers):
-            return self.unet(
-                x, t, encoder_hidden_states=text, cross_attention_kwargs={"p2p": call}, return_dict=False
+            out = self.unet(
+                x,
+                t.to(self.device),
+                encoder_hidden_states=text,
+                cross_attention_kwargs=data,
+                return_dict=False,
             )[0]
+        if len(call.fired) != len(self.sites):  # diffusers only warns when a processor isn't asked
+            raise UnsupportedModel(f"{len(call.fired)} of {len(self.sites)} attention layers took part.")
+        return out
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:

@@ -7,8 +7,8 @@
                             if blending:  z*_{t-1} <- mask ? z*_{t-1} : z_{t-1}
 
 `take_t` and `keep_t` come from `plan`, where word swap, added phrases and re-weighting are one linear form;
-`attention` applies it to queries and keys. A state depends on nothing but the source and the plan's steps so
-far, so every edit resumes at the longest prefix that any earlier edit has computed.
+`attention` applies it to queries and keys, `records` keeps them. A state depends on nothing but the source
+and the plan's steps so far, so every edit resumes at the longest prefix that any earlier edit has computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,13 +27,14 @@ from PIL import Image
 from torch import Tensor
 
 from . import checks
-from .attention import PLAIN, Call, Injection, Record, RowEdit, Site, Term, map_sites
+from .attention import Call, Record, Site, map_sites
 from .blend import add_up, region
 from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
-from .errors import BadSource, BadSteps, shown
+from .errors import BadSource, shown
 from .models import Model, Progress, choose_device, choose_dtype, load
-from .plan import Plan, StepPlan, check_steps, make_plan
+from .plan import Plan, StepPlan, make_plan
+from .records import Records, needed, self_limit
 from .sampler import Sampler, guide, guided, noise
 from .source import Result, Sites, Source, StepState
 from .words import Prompt
@@ -67,10 +68,9 @@ class PromptToPrompt:
         self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), model_name or checks.pipe_name(pipe))
         self.lock = threading.RLock()
         budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
-        self.cache: RecordCache[Record] = RecordCache(budget)
+        self.records = Records(self.model, budget)
         self._states: LRU[StepState] = LRU(STATE_BYTES)
         self._images: LRU[Image.Image] = LRU(STATE_BYTES)
-        self._samplers: dict[int, Sampler] = {}
 
     @classmethod
     def from_pretrained(
@@ -96,6 +96,11 @@ class PromptToPrompt:
     def pipe(self) -> Any:
         """The diffusers pipeline. Its processors are changed only while a step runs."""
         return self.model.pipe
+
+    @property
+    def cache(self) -> RecordCache[Record]:
+        """Where recorded sources lie: `nbytes`, `budget`."""
+        return self.records.cache
 
     @property
     def device(self) -> torch.device:
@@ -147,7 +152,7 @@ class PromptToPrompt:
         diffusers' own pipeline with a DDIM scheduler for the same start latents. Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self._sampler(steps)
+        sampler = self.records.sampler(steps)
         scale = checks.guidance(guidance_scale)
         size = self.model.latent_size(height, width)
         if latents is None:
@@ -177,10 +182,10 @@ class PromptToPrompt:
         try:
             for i in range(N):
                 with self.lock, torch.no_grad():
-                    call = Call(conditional=1, latent=size, record_self_pixels=self._self_pixels(None, size))
-                    out = self._predict(sampler, i, path[-1], text, call)
+                    call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
+                    out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
                     x, x_0 = sampler.step(path[-1], guide(out, 1, scale), i)
-                    self._keep(key, i, call.recorded)
+                    self.records.keep(key, i, call.recorded)
                 path.append(x)
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
             done = True
@@ -261,19 +266,19 @@ class PromptToPrompt:
 
     def _advance(self, source: Source, i: int, states: list[StepState], plans: list[Plan]) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
-        n, scale, sampler = len(states), source.guidance_scale, self._sampler(source.steps)
+        n, scale, sampler = len(states), source.guidance_scale, self.records.sampler(source.steps)
         todo = [plan.steps[i] for plan in plans]
-        size = _size(source)
+        size = source.latent_size
         sites = map_sites(self.model.sites, size)
         with self.lock, torch.no_grad():
             text = torch.cat([self.model.embed(plan.target) for plan in plans])
             if guided(scale):
                 negative = self.model.embed(self.prompt(source.negative_prompt))
                 text = torch.cat([negative.expand(n, -1, -1), text])
-            record = self._recorded(source, i, max(self._needs(step, size) for step in todo))
+            record = self.records.of(source, i, max(needed(step, size) for step in todo))
             call = Call(conditional=n, latent=size)
             if any(not step.plain for step in todo):
-                call.injection = self._injection(record or Record(), todo, size)
+                call.injection = self.records.injection(record, todo, size)
             call.collect = {
                 r: (step.blend.target_tokens, step.blend.subtract_tokens)
                 for r, step in enumerate(todo)
@@ -281,7 +286,7 @@ class PromptToPrompt:
             }
             call.collect_sites = frozenset(site.name for site in sites)
             x = torch.cat([state.latents for state in states])
-            out = self._predict(sampler, i, x, text, call)
+            out = self.model.predict(x, sampler.timesteps[i], text, call)
             x, x_0 = sampler.step(x, guide(out, n, scale), i)
             after = []
             for r, (state, step) in enumerate(zip(states, todo, strict=True)):
@@ -304,33 +309,14 @@ class PromptToPrompt:
     ) -> StepState:
         """Local blend after a step: outside the words' region the latents become the source's."""
         assert step.blend is not None
-        size = _size(source)
+        size = source.latent_size
         target, subtract = call.collected.get((row, 0)), call.collected.get((row, 1))
         sums = add_up(state.sums, step.blend, record, target, subtract, sites, sites[0].grid(size))
         if step.blend.threshold is None:
             return replace(state, sums=sums)
         mask = region(sums, step.blend, size).to(self.device)
         theirs = source.latents[state.index, None]
-        denoised = state.denoised
-        return replace(
-            state,
-            sums=sums,
-            mask=mask,
-            latents=torch.where(mask, state.latents, theirs),
-            denoised=denoised,
-        )
-
-    def _injection(self, record: Record, steps: Sequence[StepPlan], size: tuple[int, int]) -> Injection:
-        rows = []
-        for step in steps:
-            if step.plain:
-                rows.append(PLAIN)
-                continue
-            take = torch.from_numpy(step.take.copy()) if step.take.any() else None
-            keep = torch.from_numpy(step.keep.copy()) if step.keep.any() or take is None else None
-            limit = self._self_pixels(step.self_pixels, size) if step.inject_self else 0.0
-            rows.append(RowEdit(take=take, keep=keep, self_pixels=limit))
-        return Injection(record, rows, self.device, self.dtype)
+        return replace(state, sums=sums, mask=mask, latents=torch.where(mask, state.latents, theirs))
 
     # --- an edit as a source ------------------------------------------------------------------------
 
@@ -367,89 +353,14 @@ class PromptToPrompt:
             origin=(source, plan),
         )
 
-    # --- recorded queries and keys ------------------------------------------------------------------
-
-    def _recorded(self, source: Source, i: int, self_pixels: float) -> Record | None:
-        """Step i of a source, with self-attention up to a grid of `self_pixels`; -1: none needed.
-
-        What the cache doesn't hold (evicted, larger grids than usual, an edit taken as source) is recorded
-        by running the source's conditional row at its own latents.
-        """
-        if self_pixels < 0:
-            return None
-        record = self.cache.get(source.key, i)
-        if record is not None and all(
-            site.name in record.self_
-            for site in self.model.sites
-            if site.kind == "self" and site.pixels(_size(source)) <= self_pixels
-        ):
-            return record
-        size = _size(source)
-        limit = max(self_pixels, self._self_pixels(None, size))
-        call = Call(conditional=1, latent=size, record_self_pixels=limit)
-        parent, step = None, None
-        if source.origin is not None:
-            parent, plan = source.origin
-            step = plan.steps[i]
-            if not step.plain:
-                parent_record = self._recorded(parent, i, self._needs(step, size))
-                call.injection = self._injection(parent_record or Record(), [step], size)
-        sampler = self._sampler(source.steps)
-        self._predict(sampler, i, source.latents[i, None], self.model.embed(source.prompt), call)
-        record = call.recorded
-        if call.injection is not None and step is not None:
-            record = _composed(call.injection.record, record, step)
-        self._keep(source.key, i, record)
-        return record
-
-    def _keep(self, key: str, i: int, record: Record) -> None:
-        """Put a step's record in the cache. The text's keys are the same in every step: kept once."""
-        first = self.cache.get(key, 0) if i else None
-        nbytes = 0
-        for name, terms in record.cross.items():
-            if first is not None and len(terms) == 1 and terms[0].mix is None:
-                known = first.cross[name][0].k
-                terms = (replace(terms[0], k=known),) if torch.equal(known, terms[0].k) else terms
-                record.cross[name] = terms
-            nbytes += sum(term.q.nbytes for term in terms)
-            nbytes += sum(term.k.nbytes for term in terms) if first is None else 0
-        nbytes += sum(q.nbytes + k.nbytes for q, k in record.self_.values())
-        self.cache.put(key, i, record, nbytes)
+    # --- looks --------------------------------------------------------------------------------------
 
     def attention(
         self, source: Source, word: str | int, *, step: int | None = None, sites: Sites = None
     ) -> np.ndarray:
         """See `Source.attention`."""
-        tokens = self._source(source).prompt.find(word)
-        size = _size(source)
-        chosen = self._map_sites(sites, size)
-        if step is not None and not (isinstance(step, int) and 0 <= step < source.steps):
-            raise BadSteps(f"step is a number from 0 to {source.steps - 1}, or None; got {shown(step)}.")
-        grid = chosen[0].grid(size)
-        total = torch.zeros(grid)
-        steps = range(source.steps) if step is None else [step]
-        for i in steps if tokens else ():
-            with self.lock, torch.no_grad():
-                record = self._recorded(source, i, 0)
-                assert record is not None
-                for site in chosen:
-                    total += record.columns(site, tokens).mean(-1).reshape(grid).cpu()
-        return (total / (len(steps) * len(chosen))).numpy()
-
-    def _map_sites(self, sites: Sites, size: tuple[int, int]) -> tuple[Site, ...]:
-        if sites is None:
-            return map_sites(self.model.sites, size)
-        cross = [site for site in self.model.sites if site.kind == "cross"]
-        wanted = tuple(sites)
-        chosen = tuple(s for s in cross if s.name in wanted or s.grid(size) == wanted)
-        if not chosen or len({s.grid(size) for s in chosen}) > 1:
-            raise BadSource(
-                "sites are names of cross-attention layers of one grid, or a grid (h, w); "
-                f"got {shown(sites)}. There are {', '.join(f'{s.name} {s.grid(size)}' for s in cross)}."
-            )
-        return chosen
-
-    # --- looks --------------------------------------------------------------------------------------
+        with self.lock:
+            return self.records.attention(self._source(source), word, step, sites)
 
     def decode(self, latents: Tensor) -> Image.Image:
         """Latents (C, h, w) or (1, C, h, w) -> picture."""
@@ -473,38 +384,14 @@ class PromptToPrompt:
 
     # --- small parts --------------------------------------------------------------------------------
 
-    def _predict(self, sampler: Sampler, i: int, x: Tensor, text: Tensor, call: Call) -> Tensor:
-        rows = text.shape[0]
-        x = torch.cat([x, x]) if rows == 2 * x.shape[0] else x
-        out = self.model.predict(x, sampler.timesteps[i].to(self.device), text, call)
-        if len(call.fired) != len(self.model.sites):  # diffusers only warns when a processor isn't asked
-            raise BadSource(f"{len(call.fired)} of {len(self.model.sites)} attention layers took part.")
-        return out
-
     def _text(self, P: Prompt, negative: Prompt, scale: float, n: int) -> Tensor:
         with self.lock:
             rows = [self.model.embed(negative)] * n if guided(scale) else []
             return torch.cat([*rows, *[self.model.embed(P)] * n])
 
-    def _sampler(self, steps: int) -> Sampler:
-        N = check_steps(steps)
-        if N not in self._samplers:
-            self._samplers[N] = Sampler.of(self.pipe.scheduler.config, N)
-        return self._samplers[N]
-
-    def _self_pixels(self, asked: float | None, size: tuple[int, int]) -> float:
-        """Default: a quarter of the latent's pixels but at least 16 x 16."""
-        return max(256, size[0] * size[1] / 4) if asked is None else asked
-
-    def _needs(self, step: StepPlan, size: tuple[int, int]) -> float:
-        """What a step wants recorded: self-attention up to so many pixels; -1: nothing at all."""
-        if step.inject_self:
-            return self._self_pixels(step.self_pixels, size)
-        return 0 if step.take.any() or (step.blend is not None and step.blend.source_tokens) else -1
-
     def _rows_at_once(self, source: Source) -> int:
         """Edits in one batch: as many as keep the UNet's activations moderate."""
-        h, w = _size(source)
+        h, w = source.latent_size
         return max(1, min(16, 16 * 1024 // (h * w))) if self.device.type == "cpu" else 8
 
     def _source(self, source: object) -> Source:
@@ -562,19 +449,6 @@ class PromptToPrompt:
         return image
 
 
-def _composed(parent: Record, own: Record, step: StepPlan) -> Record:
-    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep)."""
-    take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
-    record = Record(self_=own.self_)
-    taken = bool(take.any())
-    for name in parent.cross if taken else own.cross:
-        theirs = parent.cross[name] if taken else ()
-        mixed = tuple(Term(t.q, t.k, take if t.mix is None else t.mix @ take) for t in theirs)
-        mine = tuple(Term(t.q, t.k, torch.diag(keep)) for t in own.cross.get(name, ()))
-        record.cross[name] = mixed + mine
-    return record
-
-
 def _finish(states: States[T], on_step: OnStep) -> T:
     """Run a generator of states to its end and give what it returns."""
     try:
@@ -591,11 +465,6 @@ def _finish(states: States[T], on_step: OnStep) -> T:
 
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:
     return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _size(source: Source) -> tuple[int, int]:
-    """(h, w) of a source's latents."""
-    return source.latents.shape[-2], source.latents.shape[-1]
 
 
 def _bytes(x: Tensor) -> bytes:

@@ -75,6 +75,11 @@ class Source:
     origin: tuple[Source, Plan] | None = field(default=None, repr=False)  # an edit taken as a source
 
     @property
+    def latent_size(self) -> tuple[int, int]:
+        """(h, w) of the latents."""
+        return self.latents.shape[-2], self.latents.shape[-1]
+
+    @property
     def nbytes(self) -> int:
         """Bytes held for this source: its latents and its recorded queries and keys."""
         return self.latents.nbytes + self.engine.cache.size(self.key)

@@ -17,7 +17,7 @@ LAYERS = (
     {"plan", "attention", "cache"},
     {"sampler", "models", "checks"},
     {"source"},
-    {"blend", "recipe", "figures"},
+    {"blend", "recipe", "figures", "records"},
     {"prompt_to_prompt"},
     {"__init__"},
 )
