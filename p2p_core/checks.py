@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .edits import Edit
@@ -30,6 +31,13 @@ def edit(value: object) -> Edit:
     if isinstance(value, Edit):
         return value
     raise BadEdit(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
+
+
+def edits(value: object) -> list[Edit]:
+    """Several edits. Raises `BadEdit`."""
+    if isinstance(value, (Edit, str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise BadEdit(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
+    return [edit(one) for one in value]
 
 
 def cache_bytes(value: object) -> int:

@@ -108,7 +108,7 @@ class Blend:
 
 
 def _is_name(word: object) -> bool:
-    return isinstance(word, (str, int)) and not isinstance(word, bool)
+    return isinstance(word, (str, numbers.Integral)) and not isinstance(word, bool)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,12 @@ class Model:
                 f"tokenizer and scheduler; {type(pipe).__name__} "
                 + (f"has no {', '.join(missing)}." if missing else "has two text encoders.")
             )
+        channels, latent_channels = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
+        if channels != latent_channels:
+            raise UnsupportedModel(
+                f"Expected a UNet that takes the autoencoder's {latent_channels} latent channels; got one "
+                f"that takes {channels}, as those for inpainting do."
+            )
         self.pipe, self.name, self.device, self.dtype = pipe, name, device, dtype
         for part in (pipe.unet, pipe.vae, pipe.text_encoder):
             part.to(device=device, dtype=dtype).eval()
@@ -278,6 +284,8 @@ class Model:
 
     def learn_preview(self, latents: Tensor, image: Image.Image) -> None:
         """Fit the linear preview to a decoded picture."""
+        if not bool(latents.isfinite().all()):
+            return
         C, h, w = latents.shape[-3:]
         flat = torch.cat([latents.float().cpu().reshape(C, -1).T, torch.ones(h * w, 1)], 1)
         small = np.asarray(image.convert("RGB").resize((w, h), Image.Resampling.BOX), np.float32) / 255

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -47,8 +47,8 @@ class StepPlan:
         long as nothing else has changed the latents the step is the source's own and needs no run.
     """
 
-    take: np.ndarray
-    keep: np.ndarray
+    take: np.ndarray = field(repr=False)
+    keep: np.ndarray = field(repr=False)
     inject_self: bool
     self_pixels: float | None
     blend: BlendStep | None
@@ -64,8 +64,8 @@ class Plan:
     source: Prompt
     target: Prompt
     edit: Edit
-    alignment: Alignment
-    steps: tuple[StepPlan, ...]
+    alignment: Alignment = field(repr=False)
+    steps: tuple[StepPlan, ...] = field(repr=False)
     notes: tuple[str, ...]  # sentences for the user
 
     def digest(self, k: int) -> bytes:

@@ -242,7 +242,7 @@ class PromptToPrompt:
         first result that needs it.
         """
         begun = time.perf_counter()
-        plans = [self._plan(source, edit) for edit in edits]
+        plans = [self._plan(source, edit) for edit in checks.edits(edits)]
         states = [self._furthest(source, plan) for plan in plans]
         computed = [0] * len(plans)
         for i in range(source.steps):
@@ -290,7 +290,9 @@ class PromptToPrompt:
             x, x_0 = sampler.step(x, guide(out, n, scale), i)
             after = []
             for r, (state, step) in enumerate(zip(states, todo, strict=True)):
-                new = replace(state, index=i + 1, latents=x[r : r + 1], denoised=x_0[r : r + 1], reused=False)
+                # A copy, not a view: a state that is kept must not keep its whole batch.
+                own, own_0 = (y[r : r + 1].clone() if n > 1 else y for y in (x, x_0))
+                new = replace(state, index=i + 1, latents=own, denoised=own_0, reused=False)
                 if step.blend is not None:
                     new = self._blend(source, new, step, call, r, record, sites)
                 self._states.put((source.key, plans[r].digest(i + 1)), new, new.nbytes)

@@ -65,7 +65,7 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     Raises `BadRecipe` for files that hold none; the edit's own error if it is not valid.
     """
     data: Any = source
-    if not isinstance(source, Mapping):
+    if isinstance(source, (str, Path)):
         data = _read(Path(source))
     edits = data.get("edits") if isinstance(data, Mapping) else None
     settings = data.get("source") if isinstance(data, Mapping) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -124,12 +124,13 @@ class Records:
         if sites is None:
             return map_sites(self.model.sites, size)
         cross = [site for site in self.model.sites if site.kind == "cross"]
-        wanted = tuple(sites)
+        wanted = tuple(sites) if isinstance(sites, Iterable) and not isinstance(sites, str) else (sites,)
         chosen = tuple(s for s in cross if s.name in wanted or s.grid(size) == wanted)
         if not chosen or len({s.grid(size) for s in chosen}) > 1:
+            grids = ", ".join(str(grid) for grid in dict.fromkeys(s.grid(size) for s in cross))
             raise BadSource(
                 "sites are names of cross-attention layers of one grid, or a grid (h, w); "
-                f"got {shown(sites)}. There are {', '.join(f'{s.name} {s.grid(size)}' for s in cross)}."
+                f"got {shown(sites)}. There are the grids {grids}, and layers such as {cross[0].name}."
             )
         return chosen
 

@@ -36,7 +36,8 @@ class Sampler:
         A model whose own scheduler is another one (PNDM in Stable Diffusion 1's folder) is sampled by DDIM
         with that scheduler's betas.
         """
-        scheduler = DDIMScheduler.from_config(dict(config))
+        # Schedulers that never clip don't mention it, and DDIM's default would clip latents as if pixels.
+        scheduler = DDIMScheduler.from_config({"clip_sample": False, **config})
         cfg = scheduler.config
         if cfg.prediction_type not in PREDICTIONS:
             raise UnsupportedModel(

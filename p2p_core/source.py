@@ -40,10 +40,10 @@ class StepState:
 
     index: int
     total: int
-    latents: Tensor
-    denoised: Tensor | None = None
-    sums: BlendSums | None = None
-    mask: Tensor | None = None  # (h, w) bool, of the local blend, at the latent's size
+    latents: Tensor = field(repr=False)
+    denoised: Tensor | None = field(default=None, repr=False)
+    sums: BlendSums | None = field(default=None, repr=False)
+    mask: Tensor | None = field(default=None, repr=False)  # (h, w) bool, of the local blend, latent's size
     reused: bool = False
 
     @property
@@ -68,7 +68,7 @@ class Source:
     height: int
     width: int
     image: Image.Image
-    latents: Tensor
+    latents: Tensor = field(repr=False)
     seconds: float
     key: str
     engine: PromptToPrompt = field(repr=False)
@@ -124,13 +124,13 @@ class Result:
     """
 
     image: Image.Image
-    latents: Tensor
+    latents: Tensor = field(repr=False)
     plan: Plan
-    mask: np.ndarray | None
+    mask: np.ndarray | None = field(repr=False)
     steps_total: int
     steps_computed: int
     seconds: float
-    source: Source
+    source: Source = field(repr=False)
 
     @property
     def edit(self) -> Edit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -50,9 +50,9 @@ class Prompt:
     """A prompt and where its words stand among the text encoder's input tokens."""
 
     text: str
-    ids: tuple[int, ...]  # S token ids: start mark, text, end mark, padding
+    ids: tuple[int, ...] = field(repr=False)  # S token ids: start mark, text, end mark, padding
     end: int  # position of the end mark
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Piece, ...] = field(repr=False)
     cut: tuple[str, ...]  # words that fell off the end, wholly or in part
 
     @classmethod
@@ -208,8 +208,8 @@ class Alignment:
     `new[j]` and a column of zeros, or a column that sums to 1.
     """
 
-    matrix: np.ndarray
-    new: np.ndarray
+    matrix: np.ndarray = field(repr=False)
+    new: np.ndarray = field(repr=False)
     spans: tuple[Span, ...]
 
 

@@ -194,3 +194,8 @@ def test_files_without_a_recipe(tmp_path: Path) -> None:
             load_recipe(path)
     with pytest.raises(BadRecipe, match="source has"):
         load_recipe({"source": {"prompt": "a", "rm": 1}, "edits": [{"prompt": "a"}]})
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    edit = Edit("a cat", weights={np.int64(1): np.float32(1.5)}, cross_steps=np.float64(0.5))
+    assert edit.to_json() == Edit("a cat", weights={1: 1.5}, cross_steps=0.5).to_json()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, errors
+from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, errors, load_recipe
 
 from . import tiny
 from .conftest import HOUSE
@@ -62,6 +62,8 @@ WRONG: dict[str, tuple[Wrong, type[P2PError], str]] = {
         errors.BadEdit,
         "Expected an Edit",
     ),
+    "one edit for a list": (lambda p, s: p.edit_many(s, Edit(CASTLE)), errors.BadEdit, "list of"),
+    "None for a list of edits": (lambda p, s: p.edit_many(s, None), errors.BadEdit, "list of"),
     "weights NaN": (edit(weights={"snowy": float("nan")}), errors.BadWeight, "finite number; got nan"),
     "weights text": (edit(weights={"snowy": "much"}), errors.BadWeight, "got 'much'"),
     "weight of an unknown word": (edit(weights={"tower": 1.0}), errors.UnknownWord, "'tower'.*0 a, 1 red"),
@@ -81,6 +83,12 @@ WRONG: dict[str, tuple[Wrong, type[P2PError], str]] = {
     "self_pixels below 0": (edit(self_pixels=-5), errors.BadWindow, "self_pixels"),
     "JSON broken": (lambda p, s: p.edit(s, Edit.from_json("{")), errors.BadEdit, "not JSON"),
     "map of an unknown word": (lambda p, s: s.attention("castle"), errors.UnknownWord, "'castle'"),
+    "map of a layer that is a number": (
+        lambda p, s: s.attention("house", sites=5),
+        errors.BadSource,
+        "sites",
+    ),
+    "recipe None": (lambda p, s: load_recipe(None), errors.BadRecipe, "None"),
     "map of a far step": (lambda p, s: s.attention("house", step=99), errors.BadSteps, "0 to 7"),
 }
 
@@ -183,3 +191,32 @@ def test_pipelines_it_cannot_drive() -> None:
     pipe.text_encoder_2 = pipe.text_encoder
     with pytest.raises(errors.UnsupportedModel, match="two text encoders"):
         PromptToPrompt(pipe)
+
+
+def test_an_inpainting_unet() -> None:
+    """Its UNet takes nine channels, so what it would draw from noise alone is no picture."""
+    with pytest.raises(errors.UnsupportedModel, match="9"):
+        PromptToPrompt(tiny.pipeline(in_channels=9))
+
+
+def test_faders_beyond_all_measure(eps: PromptToPrompt) -> None:
+    """Numbers overflow; that may give no picture worth looking at, but an error must be a sentence."""
+    source = eps.generate(HOUSE, seed=3, steps=4)
+    try:
+        assert eps.edit(source, Edit(HOUSE, weights={"house": 1e30})).image.size == source.image.size
+    except P2PError as error:
+        assert len(str(error)) < 400
+    assert np.isfinite(np.asarray(eps.preview(next(eps.stream(source, Edit(CASTLE)))), np.float32)).all()
+
+
+def test_what_is_shown_in_a_console_is_short(eps: PromptToPrompt) -> None:
+    source = eps.generate(HOUSE, seed=3, steps=4)
+    states = eps.stream(source, Edit(CASTLE))
+    for shown in (
+        source,
+        eps.edit(source, Edit(CASTLE)),
+        source.prompt,
+        eps.plan(HOUSE, Edit(CASTLE)),
+        next(states),
+    ):
+        assert len(repr(shown)) < 1000, type(shown).__name__

@@ -12,7 +12,6 @@ import torch
 
 from p2p_core import Edit, PromptToPrompt
 from p2p_core.models import _wanted
-from p2p_core.sampler import Sampler
 
 from . import tiny
 from .conftest import HOUSE
@@ -76,36 +75,6 @@ def test_only_what_a_pipeline_needs_is_downloaded() -> None:
     assert _wanted(["model_index.json", *parts, *twins, *other]) == ["model_index.json", *parts]
     assert twins[0] in _wanted(["model_index.json", parts[0], twins[0]])
     assert _wanted(["model.ckpt"]) == []
-
-
-def test_sampler_steps_are_diffusers(eps: PromptToPrompt, v: PromptToPrompt) -> None:
-    from diffusers import DDIMScheduler
-
-    for p2p in (eps, v):
-        for steps in (1, 7, 50, 999):
-            scheduler = DDIMScheduler.from_config(p2p.pipe.scheduler.config)
-            scheduler.set_timesteps(steps)
-            sampler = Sampler.of(p2p.pipe.scheduler.config, steps)
-            assert sampler.timesteps.tolist() == scheduler.timesteps.tolist() and len(sampler) == steps
-            x, out = torch.randn(2, 2, 4, 8, 8)
-            for i in {0, steps // 2, steps - 1}:
-                theirs = scheduler.step(out, scheduler.timesteps[i], x)
-                ours, x_0 = sampler.step(x, out, i)
-                assert torch.allclose(ours, theirs.prev_sample, rtol=1e-5, atol=1e-5)
-                assert torch.allclose(x_0, theirs.pred_original_sample, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("prediction", ["sample", "epsilon"])
-def test_clipping_and_sample_prediction(prediction: str) -> None:
-    from diffusers import DDIMScheduler
-
-    scheduler = DDIMScheduler(prediction_type=prediction, clip_sample=True, clip_sample_range=0.7)
-    scheduler.set_timesteps(10)
-    sampler = Sampler.of(scheduler.config, 10)
-    x, out = torch.randn(2, 1, 4, 8, 8)
-    for i in range(10):
-        theirs = scheduler.step(out, scheduler.timesteps[i], x).prev_sample
-        assert torch.allclose(sampler.step(x, out, i)[0], theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_a_seed_is_one_picture_and_never_the_global_generator(eps: PromptToPrompt) -> None:

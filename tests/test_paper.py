@@ -327,6 +327,46 @@ def test_a_tokenizer_of_another_length() -> None:
     assert_close(result.latents[None], theirs)
 
 
+UNETS: dict[str, dict[str, Any]] = {
+    "as Stable Diffusion 1": {
+        "block_out_channels": (16, 16, 32, 32),
+        "layers_per_block": 2,
+        "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+    },
+    "as Stable Diffusion 2": {
+        "attention_head_dim": (2, 4, 8),
+        "use_linear_projection": True,
+        "upcast_attention": True,
+        "layers_per_block": 2,
+        "prediction": "v_prediction",
+    },
+    "as the bundled model": {
+        "block_out_channels": (16, 32),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+        "prediction": "v_prediction",
+    },
+}
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_unets_of_other_builds(name: str) -> None:
+    p2p = PromptToPrompt(tiny.pipeline(**UNETS[name]))
+    call = Call(conditional=1, latent=(16, 16))
+    with torch.no_grad():
+        p2p.model.predict(torch.randn(1, 4, 16, 16), torch.tensor(5), torch.randn(1, 24, 32), call)
+    assert call.fired == [site.name for site in p2p.model.sites], "find_sites gives the order of execution"
+    assert len(call.fired) == len(p2p.pipe.unet.attn_processors)
+    source = p2p.generate(HOUSE, seed=3, steps=N, guidance_scale=SCALE)
+    edit, groups, asked = CASES["blend, subtract, add, windows and faders"]
+    theirs_source, theirs, mask = literal(p2p, source, edit.prompt, groups, **asked)
+    result = p2p.edit(source, edit)
+    assert_close(source.latents[-1:], theirs_source)
+    assert_close(result.latents[None], theirs)
+    assert result.mask is not None and np.array_equal(result.mask.astype(bool), mask.numpy())
+
+
 # --- what must hold --------------------------------------------------------------------------------
 
 
@@ -376,12 +416,12 @@ def test_generate_for_any_number_of_steps(p2p: PromptToPrompt, steps: int) -> No
 
 
 def test_a_model_with_another_scheduler_is_sampled_by_ddim() -> None:
-    """Stable Diffusion 1.5's folder holds a PNDM scheduler."""
+    """Stable Diffusion 1.5's folder holds a PNDM scheduler. What doesn't clip must not begin to."""
     from diffusers import DDIMScheduler
 
     p2p = PromptToPrompt(tiny.pipeline(kind="pndm"))
     source = p2p.generate(HOUSE, seed=2, steps=5, guidance_scale=SCALE)
-    p2p.pipe.scheduler = DDIMScheduler.from_config(p2p.pipe.scheduler.config)
+    p2p.pipe.scheduler = DDIMScheduler.from_config(p2p.pipe.scheduler.config, clip_sample=False)
     assert_close(source.latents[-1:], theirs_of(p2p, HOUSE, source.latents[:1], 5))
 
 

@@ -72,9 +72,15 @@ def scheduler(prediction: str = "epsilon", kind: str = "ddim") -> Any:
 
 
 def pipeline(
-    prediction: str = "epsilon", *, length: int = 24, kind: str = "ddim", sample_size: Any = 16, seed: int = 0
+    prediction: str = "epsilon",
+    *,
+    length: int = 24,
+    kind: str = "ddim",
+    sample_size: Any = 16,
+    seed: int = 0,
+    **unet_config: Any,
 ) -> StableDiffusionPipeline:
-    """A pipeline with cross-attention at three resolutions, a mid block, and a 4-fold autoencoder."""
+    """A pipeline with cross-attention at two resolutions and in the mid block, and a 4-fold autoencoder."""
     torch.manual_seed(seed)
     words = tokenizer(length)
     text_encoder = CLIPTextModel(
@@ -92,16 +98,17 @@ def pipeline(
         )
     )
     text_encoder.embeddings.token_embedding.weight.data.mul_(20)
-    unet = UNet2DConditionModel(
-        sample_size=sample_size,
-        block_out_channels=(16, 32, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=4,
-        norm_num_groups=8,
-    )
+    config = {
+        "sample_size": sample_size,
+        "block_out_channels": (16, 32, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    unet = UNet2DConditionModel(**(config | unet_config))
     for name, parameter in unet.named_parameters():
         if ".to_q." in name or ".to_k." in name:
             parameter.data.mul_(3)
