@@ -38,6 +38,14 @@ class Run:
         """0..1 of the minutes given: learning rates follow it."""
         return min(1.0, self.spent / self.minutes)
 
+    @property
+    def done(self) -> bool:
+        """Whether an earlier run came to the end of the minutes given now."""
+        if not self.log_file.exists():
+            return False
+        last = json.loads(self.log_file.read_text().splitlines()[-1])
+        return bool(last.get("done")) and last["minutes"] >= self.minutes
+
     def log(self, **values: Any) -> None:
         line = {"minutes": round(self.spent, 2), "step": self.step, "samples": self.samples, **values}
         with self.log_file.open("a") as f:

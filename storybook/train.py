@@ -8,10 +8,7 @@ done is skipped, so the command can simply be given again after a stop.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
@@ -37,7 +34,7 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=40_000, help="pictures the UNet is trained on")
     parser.add_argument("--unet-minutes", type=float, default=60)
     parser.add_argument("--channels", default="96,192")
-    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate of the UNet")
     parser.add_argument("--decoder-minutes", type=float, default=10)
     args = parser.parse_args()
@@ -52,24 +49,25 @@ def main() -> None:
     for stage in args.stages.split(","):
         if stage not in STAGES:
             parser.error(f"stages are {', '.join(STAGES)}; got {stage}")
-        if stage == "tokenizer" and not (run / "tokenizer" / "vocab.json").exists():
+        minutes = {"vae": args.vae_minutes, "unet": args.unet_minutes, "decoder": args.decoder_minutes}
+        clock = Run(run, stage, minutes[stage]) if stage in minutes else None
+        if clock and clock.done:
+            print(f"{stage}: done before")
+        elif stage == "tokenizer" and not (run / "tokenizer" / "vocab.json").exists():
             print("tokenizer:", tokenizer.build(run / "tokenizer", args.seed), "entries")
-        elif stage == "vae":
-            clock = Run(run, "vae", args.vae_minutes)
-            vae.train(clock, device, pictures=args.vae_pictures, seed=args.seed, bf16=bf16)
         elif stage == "latents":
             unet.make_latents(run, args.latents, args.seed, device, bf16=bf16)
-        elif stage == "unet":
+        elif clock and stage == "unet":
             channels = tuple(int(c) for c in args.channels.split(","))
             unet.train(
-                Run(run, "unet", args.unet_minutes), device,
+                clock, device,
                 channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
             )  # fmt: skip
-        elif stage == "decoder":
-            clock = Run(run, "decoder", args.decoder_minutes)
+        elif clock:
             vae.train(
-                clock, device, pictures=args.vae_pictures, seed=args.seed + 50, bf16=bf16, decoder_only=True
-            )
+                clock, device,
+                pictures=args.vae_pictures, seed=args.seed, bf16=bf16, decoder_only=stage == "decoder",
+            )  # fmt: skip
         elif stage == "export":
             export.write(run, args.out)
 

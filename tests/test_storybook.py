@@ -209,6 +209,11 @@ def test_a_stage_goes_on_where_it_was_stopped(tmp_path):
     assert torch.equal(again.resume()["weights"], torch.ones(3))
     assert (again.step, again.samples) == (7, 112) and 0.4 <= again.progress < 0.5
     assert json.loads(again.log_file.read_text())["resumed"]
+    assert not again.done
+    again.before = 10.5
+    again.log(done=True)
+    assert common.Run(tmp_path, "stage", minutes=10).done
+    assert not common.Run(tmp_path, "stage", minutes=20).done
 
 
 def test_the_learning_rate_warms_up_holds_and_falls():
@@ -304,7 +309,7 @@ def test_diffusers_alone_draws_with_the_bundled_folder():
     """`StableDiffusionPipeline.from_pretrained` with none of our code, and it sees what was asked for."""
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(MODEL, torch_dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(MODEL, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     prompts = [
         "a blue car on a beach",
