@@ -264,7 +264,7 @@ def test_clicking_a_word_shows_where_it_looks(desk: Desk) -> None:
     desk.page.wait_for_function(
         "() => document.querySelectorAll('.look .pair img[src]').length === 2", timeout=PATIENCE
     )
-    assert "Where" in desk.page.locator(".look h2").inner_text()
+    assert "Where" in desk.page.locator(".look .view h2").inner_text()
 
 
 def test_every_example_and_the_way_back(desk: Desk) -> None:
