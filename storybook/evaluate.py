@@ -36,7 +36,7 @@ LOCAL = ("subject", "color")  # edits that should leave the rest of the picture 
 ARMS = ("same seed only", "injection", "injection + blend")
 # The windows of cross- and self-attention injection: where the edit comes through and the rest stays.
 WINDOWS: dict[str, tuple[float, float]] = {
-    "subject": (0.6, 0.2),
+    "subject": (0.5, 0.2),
     "color": (0.8, 0.6),
     "place": (0.6, 0.2),
     "time": (0.6, 0.4),

@@ -313,8 +313,8 @@ def test_diffusers_alone_draws_with_the_bundled_folder():
     pipe.set_progress_bar_config(disable=True)
     prompts = [
         "a blue car on a beach",
-        "a red castle in a desert at sunset",
-        "a yellow house in a forest at night",
+        "a purple castle in a desert at sunset",
+        "a red house on a snowy hill at night",
     ]
     images = pipe(
         prompts,
@@ -327,7 +327,7 @@ def test_diffusers_alone_draws_with_the_bundled_folder():
     if not judge.WEIGHTS.exists():
         pytest.skip("no judge here")
     readings = judge.Judge.load().read(list((images * 255).astype(np.uint8)))
-    assert [r["place"] for r in readings] == ["beach", "desert", "forest"]
+    assert [r["place"] for r in readings] == ["beach", "desert", "hill"]
     assert [r["time"] for r in readings] == ["day", "sunset", "night"]
 
 
