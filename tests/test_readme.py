@@ -19,7 +19,7 @@ SHELL = "\n".join(code for language, _, code in BLOCKS if language == "sh")
 @pytest.mark.parametrize("code", [code for note, code in PYTHON if not note])
 def test_the_python_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(re.sub(r"steps=\d+", "steps=4", code), "README.md", "exec"), {})
+    exec(compile(re.sub(r"\bsteps=\d+", "steps=4", code), "README.md", "exec"), {})
     for name in re.findall(r'save\("([\w.]+)"\)', code):
         assert (tmp_path / name).is_file()
 
