@@ -189,6 +189,9 @@ def test_generate_then_edit_tells_what_it_recomputed(handlers: Handlers) -> None
     assert f"recomputed {STEPS} of {STEPS} steps, 0 reused — source in CPU memory" in words(done["line"])
     assert done["picture"][0] != done["picture"][1]
     assert [span["kind"] for span in done["chips"]["spans"]].count("swapped") == 1
+    echo = last(handlers.edit(*boards(CASTLE), 1.5, who()))
+    assert echo["line"] == done["line"] and "picture" not in echo
+    handlers.sessions.get("me").told = None  # a while later
     again = last(handlers.edit(*boards(CASTLE), 2.0, who()))
     assert f"recomputed 0 of {STEPS} steps, {STEPS} reused" in words(again["line"])
     assert len(again["history"]["items"]) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-NEGATIVE = ""
 STEPS = 30
 
 
@@ -32,9 +31,11 @@ STORYBOOK = (
     Example(
         title="house → castle",
         hint="swap a subject",
-        source="a red house in a grassy field",
+        source="a red house on a snowy hill",
         seed=3,
-        prompt="a red castle in a grassy field",
+        prompt="a red castle on a snowy hill",
+        cross=(0.0, 0.6),
+        self=(0.0, 0.2),
     ),
     Example(
         title="red → blue",
@@ -44,11 +45,13 @@ STORYBOOK = (
         prompt="a blue car on a street",
     ),
     Example(
-        title="field → desert",
+        title="hill → desert",
         hint="swap the place",
-        source="a red house in a grassy field",
+        source="a red house on a snowy hill",
         seed=3,
         prompt="a red house in a desert",
+        cross=(0.0, 0.6),
+        self=(0.0, 0.2),
     ),
     Example(
         title="+ at night",
@@ -58,28 +61,33 @@ STORYBOOK = (
         prompt="a red car on a street at night",
     ),
     Example(
-        title="pencil sketch",
+        title="watercolor",
         hint="change the style",
-        source="a red house in a grassy field",
-        seed=3,
-        prompt="a pencil sketch of a red house in a grassy field",
-        cross=(0.0, 0.6),
+        source="a yellow balloon on a beach",
+        seed=11,
+        prompt="a watercolor of a yellow balloon on a beach",
+        cross=(0.0, 0.5),
+        self=(0.0, 0.2),
     ),
     Example(
         title="more fog",
         hint="a fader up",
-        source="a green tree in a grassy field, foggy",
-        seed=2,
-        prompt="a green tree in a grassy field, foggy",
+        source="a blue mushroom in a forest, foggy",
+        seed=3,
+        prompt="a blue mushroom in a forest, foggy",
         weights={"foggy": 2.0},
+        cross=(0.0, 1.0),
+        self=(0.0, 0.0),
     ),
     Example(
-        title="less snow",
+        title="less fog",
         hint="a fader down",
-        source="a red house on a snowy hill",
-        seed=4,
-        prompt="a red house on a snowy hill",
-        weights={"snowy": -1.0},
+        source="a blue mushroom in a forest, foggy",
+        seed=3,
+        prompt="a blue mushroom in a forest, foggy",
+        weights={"foggy": -2.0},
+        cross=(0.0, 1.0),
+        self=(0.0, 0.0),
     ),
     Example(
         title="only the boat",
