@@ -43,6 +43,7 @@ T = TypeVar("T")
 OnStep = Callable[[StepState], None] | None
 States = Generator[StepState, None, T]
 STATE_BYTES = 256 << 20
+PROMPTS = 256  # tokenized prompts that are remembered
 
 
 class PromptToPrompt:
@@ -69,6 +70,7 @@ class PromptToPrompt:
         self.lock = threading.RLock()
         budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
         self.records = Records(self.model, budget)
+        self._prompts: dict[str, Prompt] = {}
         self._states: LRU[StepState] = LRU(STATE_BYTES)
         self._images: LRU[Image.Image] = LRU(STATE_BYTES)
 
@@ -121,7 +123,13 @@ class PromptToPrompt:
 
     def prompt(self, text: str) -> Prompt:
         """`text` with its words and their token positions."""
-        return Prompt.parse(text, self.pipe.tokenizer)
+        known = self._prompts.get(text) if isinstance(text, str) else None
+        if known is None:
+            known = Prompt.parse(text, self.pipe.tokenizer)
+            if len(self._prompts) >= PROMPTS:
+                self._prompts.clear()
+            self._prompts[text] = known
+        return known
 
     def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
         """What `edit` would do to a source of `source_prompt`, without running the model."""
