@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import skia
 
+from .colors import Color, mix
 from .places import draw_place
 from .scenes import Layout, Scene, layout
 from .subjects import draw_subject, floats
 
-Color = tuple[float, float, float]
 PALETTE: dict[str, Color] = {
     "red": (214, 52, 48),
     "orange": (242, 140, 36),
@@ -40,10 +40,6 @@ GROUND: dict[str, Color] = {
     "forest": (74, 124, 66),
 }
 FOG: dict[str, Color] = {"day": (226, 232, 238), "sunset": (244, 206, 188), "night": (92, 100, 138)}
-
-
-def mix(a: Color, b: Color, t: float) -> Color:
-    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
 def lit(color: Color, time: str) -> Color:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .colors import Color, mix
+
 if TYPE_CHECKING:
-    from .draw import Color, Pen
+    from .draw import Pen
     from .scenes import Layout
 
 Light = Callable[["Color"], "Color"]
 WOOD = (130, 88, 58)
-
-
-def _mix(a: Color, b: Color, t: float) -> Color:
-    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
 def draw_place(pen: Pen, place: str, L: Layout, light: Light, *, lamps: bool) -> None:
@@ -106,7 +104,7 @@ def _street(pen: Pen, L: Layout, light: Light, lamps: bool) -> None:
         w, tall = 18 + 10 * h[i % 12], 22 + 24 * h[(i + 5) % 12]
         wall = light(walls[i % 4])
         pen.box(x, y - tall, w, tall + 4, wall)
-        pane = (255, 226, 130) if lamps else _mix(wall, (255, 255, 255), 0.45)
+        pane = (255, 226, 130) if lamps else mix(wall, (255, 255, 255), 0.45)
         for wy in range(4, int(tall) - 5, 9):
             for wx in range(3, int(w) - 5, 7):
                 pen.box(x + wx, y - tall + wy, 4, 5, pane)
@@ -122,7 +120,7 @@ def _forest(pen: Pen, L: Layout, light: Light, lamps: bool) -> None:
     for i in range(9):
         x, tall = i * 15.5 + 5 * h[i], 30 + 18 * h[(i + 3) % 12]
         pen.box(x - 2, y - 8, 4, 11, light(WOOD))
-        c = light(_mix((38, 98, 62), (62, 128, 76), h[i]))
+        c = light(mix((38, 98, 62), (62, 128, 76), h[i]))
         pen.shape([(x - 10, y - 4), (x, y - tall), (x + 10, y - 4)], c)
         pen.shape([(x - 8, y - tall * 0.5), (x, y - tall - 6), (x + 8, y - tall * 0.5)], c)
     _ground(pen, L, light((74, 124, 66)))

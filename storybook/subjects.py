@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .colors import Color, mix
+
 if TYPE_CHECKING:
-    from .draw import Color, Pen
+    from .draw import Pen
 
 DARK, WHITE, GLASS, WOOD = (50, 45, 60), (246, 244, 238), (190, 226, 242), (130, 88, 58)
 LAMP = (255, 226, 120)
@@ -16,13 +18,9 @@ def floats(subject: str) -> bool:
     return subject in ("balloon", "rocket")
 
 
-def _mix(a: Color, b: Color, t: float) -> Color:
-    return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
-
-
 def draw_subject(pen: Pen, subject: str, color: Color, shape: float, *, lamps: bool) -> None:
     """Draw one subject. shape: -1..1, a small variation of its form; lamps: lit windows."""
-    dark, pale = _mix(color, (20, 15, 40), 0.36), _mix(color, (255, 255, 255), 0.42)
+    dark, pale = mix(color, (20, 15, 40), 0.36), mix(color, (255, 255, 255), 0.42)
     glass = LAMP if lamps else GLASS
     _DRAW[subject](pen, color, dark, pale, glass, shape)
 
