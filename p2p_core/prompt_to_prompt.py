@@ -172,6 +172,29 @@ class PromptToPrompt:
             P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
         )
 
+    def record_along(
+        self, prompt: str, path: Tensor, *, guidance_scale: float = 7.5, negative_prompt: str = ""
+    ) -> States[Source]:
+        """Record a source along a path of latents that is given, such as `inversion.ddim_path`.
+
+        path: (N + 1, C, h, w), z_T first; it becomes the source's latents, whatever the model would have made
+        of z_T, and its queries and keys are those of the prompt's conditional row at each z_t. That is direct
+        inversion (Ju et al. 2024, section 4): the source is exact, a target starts from z_T.
+        Raises a `P2PError`.
+        """
+        P, negative = self.prompt(prompt), self.prompt(negative_prompt)
+        scale = checks.guidance(guidance_scale)
+        if not isinstance(path, Tensor) or path.dim() != 4 or len(path) < 2:
+            raise BadSource(
+                "path is a tensor of N + 1 latents (N + 1, C, h, w), the noisiest first; "
+                f"got {shown(tuple(path.shape) if isinstance(path, Tensor) else path)}."
+            )
+        sampler = self.records.sampler(len(path) - 1)
+        size = (path.shape[-2], path.shape[-1])
+        path = torch.cat([self.model.check_latents(z[None], size) for z in path])
+        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, size, _bytes(path))
+        return self._record(P, negative, sampler, scale, size, path, None, key)
+
     def _record(
         self,
         P: Prompt,
@@ -179,20 +202,22 @@ class PromptToPrompt:
         sampler: Sampler,
         scale: float,
         size: tuple[int, int],
-        x_T: Tensor,
+        given: Tensor,
         seed: int | None,
         key: str,
     ) -> States[Source]:
+        """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w)."""
         begun = time.perf_counter()
-        N, path = len(sampler), [x_T]
+        N, path, free = len(sampler), [given[:1]], len(given) == 1
         done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
-        text = self._text(P, negative, scale, 1)
+        text = self._text(P, negative, scale if free else 1.0, 1)  # on a given path guidance has no say
         try:
             for i in range(N):
                 with self.lock, torch.no_grad():
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
                     out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
                     x, x_0 = sampler.step(path[-1], guide(out, 1, scale), i)
+                    x = x if free else given[i + 1, None]
                     self.records.keep(key, i, call.recorded)
                 path.append(x)
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)

@@ -66,19 +66,34 @@ class Sampler:
 
     def step(self, x_t: Tensor, out: Tensor, i: int) -> tuple[Tensor, Tensor]:
         """(x_prev, x_0): step i from the latents x_t and the network's guided output, all (B, C, h, w)."""
-        a, a_prev = self.alpha[i], self.alpha_prev[i]
-        if self.prediction == "epsilon":
-            eps = out
-            x_0 = (x_t - (1 - a) ** 0.5 * out) / a**0.5
-        elif self.prediction == "v_prediction":  # Salimans & Ho 2022, section 2.4
-            x_0 = a**0.5 * x_t - (1 - a) ** 0.5 * out
-            eps = a**0.5 * out + (1 - a) ** 0.5 * x_t
-        else:
-            x_0 = out
-            eps = (x_t - a**0.5 * x_0) / (1 - a) ** 0.5
+        a_prev = self.alpha_prev[i]
+        eps, x_0 = self._read(x_t, out, i)
         if self.clip is not None:
             x_0 = x_0.clamp(-self.clip, self.clip)
         return a_prev**0.5 * x_0 + (1 - a_prev) ** 0.5 * eps, x_0
+
+    def step_back(self, x_prev: Tensor, out: Tensor, i: int) -> Tensor:
+        """Step i the other way: from where it arrives to where it starts, DDIM inversion.
+
+        out: the network's output at timesteps[i] for x_prev, taken for its output for x_t.
+        """
+        a, a_prev = self.alpha[i], self.alpha_prev[i]
+        if self.prediction == "sample":
+            x_0 = out
+            eps = (x_prev - a_prev**0.5 * x_0) / max(1 - a_prev, 1e-6) ** 0.5
+        else:
+            eps, _ = self._read(x_prev, out, i)
+            x_0 = (x_prev - (1 - a_prev) ** 0.5 * eps) / a_prev**0.5
+        return a**0.5 * x_0 + (1 - a) ** 0.5 * eps
+
+    def _read(self, x_t: Tensor, out: Tensor, i: int) -> tuple[Tensor, Tensor]:
+        """(eps, x_0) that the network's output at timesteps[i] means."""
+        a = self.alpha[i]
+        if self.prediction == "epsilon":
+            return out, (x_t - (1 - a) ** 0.5 * out) / a**0.5
+        if self.prediction == "v_prediction":  # Salimans & Ho 2022, section 2.4
+            return a**0.5 * out + (1 - a) ** 0.5 * x_t, a**0.5 * x_t - (1 - a) ** 0.5 * out
+        return (x_t - a**0.5 * out) / (1 - a) ** 0.5, out
 
 
 def guide(out: Tensor, n: int, guidance_scale: float) -> Tensor:
