@@ -2,6 +2,7 @@
 
 from .edits import Blend, Edit, Window
 from .errors import P2PError
+from .masks import mask_text
 from .plan import Plan
 from .prompt_to_prompt import PromptToPrompt
 from .recipe import Recipe, load_recipe
@@ -22,4 +23,5 @@ __all__ = [
     "Window",
     "align",
     "load_recipe",
+    "mask_text",
 ]

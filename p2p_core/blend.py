@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import Record, Site
+from .masks import mask_array
 from .plan import BlendStep
 from .source import BlendSums
 
@@ -41,21 +44,42 @@ def add_up(
 
 
 def region(sums: BlendSums, blend: BlendStep, latent: tuple[int, int]) -> Tensor:
-    """The mask (h, w) bool at the latent's size: union of both words' regions, less the subtracted one."""
+    """How much of the edit stays, (h, w) float32 in 0..1 at the latent's size, where the maps lie.
+
+    The union of both words' regions and of what is drawn, less the subtracted one; then its edge is faded.
+    """
     assert blend.threshold is not None
-    inside = torch.zeros(latent, dtype=torch.bool)
+    inside = torch.zeros(latent)
     for summed in (sums.source, sums.target):
         if summed is not None:
-            inside = inside.to(summed.device) | _above(summed, latent, blend.threshold, spread=True)
+            inside = inside.to(summed.device).maximum(_above(summed, latent, blend.threshold, spread=True))
+    if blend.mask is not None:
+        inside = inside.maximum(_drawn(blend.mask, latent).to(inside.device))
     if sums.subtract is not None and blend.subtract_threshold is not None:
-        inside = inside & ~_above(sums.subtract, latent, blend.subtract_threshold, spread=False)
-    return inside
+        out = _above(sums.subtract, latent, blend.subtract_threshold, spread=False)
+        inside = inside.to(out.device) * (1 - out)
+    return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
+
+
+def _drawn(mask: str, latent: tuple[int, int]) -> Tensor:
+    """A drawn mask at the latent's size: a cell is in as far as it is painted."""
+    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
+
+
+def _faded(inside: Tensor, width: float) -> Tensor:
+    """The region under a Gaussian whose rise from 16 to 84 % is `width` latent pixels."""
+    sigma = width / 2
+    reach = max(1, math.ceil(3 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=inside.device) / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    x = F.pad(inside[None, None], (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(x, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0].clamp(0, 1)
 
 
 def _above(summed: Tensor, latent: tuple[int, int], threshold: float, *, spread: bool) -> Tensor:
-    """Where a summed map lies above a share of its maximum. The number of summands drops out."""
+    """1 where a summed map lies above a share of its maximum, else 0. The number of summands drops out."""
     x = summed[None, None]
     if spread:
         x = F.max_pool2d(x, kernel_size=3, stride=1, padding=1)
     x = F.interpolate(x, size=latent)[0, 0]
-    return x / x.max().clamp_min(1e-12) > threshold
+    return (x / x.max().clamp_min(1e-12) > threshold).float()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import BadBlend, BadEdit, BadPrompt, BadWeight, BadWindow, shown
+from .masks import mask_array, mask_text
 from .words import KINDS, Kind
 
 DEFAULT = "default_"
@@ -76,11 +77,14 @@ Name = str | int
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """Local blend (Prompt-to-Prompt, local editing): keep the source outside the words' region.
+    """Local blend (Prompt-to-Prompt, local editing): keep the source outside a region.
 
     The region is the union of where `source_words` look in the source and `target_words` in the target,
-    above `threshold` of their maximum; less where `subtract_words` (of the target prompt) look above
-    `subtract_threshold`. It holds from step round(start * N) on.
+    above `threshold` of their maximum, and of `mask`, which is drawn by hand; less where `subtract_words`
+    (of the target prompt) look above `subtract_threshold`. It holds from step round(start * N) on.
+
+    mask: text of `masks.mask_text`, scaled to the latents' size; an array (h, w) in 0..1 is taken too.
+    soft: how wide the region's edge fades, as a fraction of the picture's side; 0: not at all.
     """
 
     source_words: tuple[Name, ...] = ()
@@ -89,6 +93,8 @@ class Blend:
     start: float = 0.2
     subtract_words: tuple[Name, ...] = ()
     subtract_threshold: float = 0.3
+    mask: str | None = None
+    soft: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("source_words", "target_words", "subtract_words"):
@@ -98,9 +104,13 @@ class Blend:
             if not isinstance(words, (list, tuple)) or not all(_is_name(w) for w in words):
                 raise BadBlend(f"{name} is a list of words, phrases or word numbers; got {shown(words)}.")
             object.__setattr__(self, name, tuple(words))
-        if not self.source_words and not self.target_words:
-            raise BadBlend("A blend needs at least one word in source_words or target_words; got none.")
-        for name in ("threshold", "start", "subtract_threshold"):
+        if self.mask is not None:
+            if not isinstance(self.mask, str):
+                object.__setattr__(self, "mask", mask_text(self.mask))
+            mask_array(self.mask)
+        elif not self.source_words and not self.target_words:
+            raise BadBlend("A blend needs a word in source_words or target_words, or a mask; got none.")
+        for name in ("threshold", "start", "subtract_threshold", "soft"):
             value = _number(getattr(self, name))
             if value is None or not 0 <= value <= 1:
                 raise BadBlend(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")

@@ -32,6 +32,8 @@ class BlendStep:
     subtract_tokens: tuple[int, ...]
     threshold: float | None  # None: before the start, only the maps are summed up
     subtract_threshold: float | None
+    mask: str | None = field(default=None, repr=False)  # drawn by hand
+    soft: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,9 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
                 blend=blend,
                 plain=faders_at_1 and not a.any() and not inject_self,
                 as_source=identity and faders_at_1 and blend is None,
-                digest=_digest(target.ids, take, keep, inject_self and (edit.self_pixels,), blend),
+                digest=_digest(
+                    target.ids, take, keep, inject_self and (edit.self_pixels,), blend, blend and blend.mask
+                ),
             )
         plans.append(shared[key])
     plan = Plan(source=source, target=target, edit=edit, alignment=alignment, steps=tuple(plans), notes=())
@@ -200,6 +204,8 @@ def _blend_step(source: Prompt, target: Prompt, edit: Edit, i: int, N: int) -> B
         subtract_tokens=_tokens(target, blend.subtract_words),
         threshold=blend.threshold if started else None,
         subtract_threshold=blend.subtract_threshold if started and blend.subtract_words else None,
+        mask=blend.mask if started else None,
+        soft=blend.soft if started else 0.0,
     )
 
 
@@ -220,9 +226,9 @@ def _notes(plan: Plan) -> list[str]:
     if moved and not edit.weight_steps.steps(len(plan.steps)):
         notes.append("The faders change nothing because their window covers no step.")
     if edit.blend is not None:
-        names = (*edit.blend.source_words, *edit.blend.target_words)
-        if not _tokens(plan.source, edit.blend.source_words) + _tokens(plan.target, edit.blend.target_words):
-            words = ", ".join(str(name) for name in names)
+        named = _tokens(plan.source, edit.blend.source_words) + _tokens(plan.target, edit.blend.target_words)
+        if edit.blend.mask is None and not named:
+            words = ", ".join(str(name) for name in (*edit.blend.source_words, *edit.blend.target_words))
             notes.append(f"The blend keeps the whole source because {words} fell off the prompt.")
         if step_at(edit.blend.start, len(plan.steps)) == len(plan.steps):
             notes.append("The blend changes nothing because it starts after the last step.")

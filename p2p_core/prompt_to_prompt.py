@@ -274,8 +274,16 @@ class PromptToPrompt:
         of a result counts its own path's steps that were computed in this call, each shared one for the
         first result that needs it.
         """
-        begun = time.perf_counter()
+        return _finish(self.stream_many(source, edits), on_step)
+
+    def stream_many(self, source: Source, edits: Iterable[Edit]) -> States[list[Result]]:
+        """`edit_many` as a generator: yields the `StepState` of every step it computes, in order of their
+        index; returns the `Result`s. It can be closed at any time; what was computed is kept."""
         plans = [self._plan(source, edit) for edit in checks.edits(edits)]
+        return self._stream_many(source, plans)
+
+    def _stream_many(self, source: Source, plans: list[Plan]) -> States[list[Result]]:
+        begun = time.perf_counter()
         states = [self._furthest(source, plan) for plan in plans]
         computed = [0] * len(plans)
         for i in range(source.steps):
@@ -290,8 +298,7 @@ class PromptToPrompt:
                     computed[p] += 1
                     for member in nodes[plans[p].digest(i + 1)]:
                         states[member] = state
-                    if on_step:
-                        on_step(state)
+                yield from after
         return [
             self._result(source, plan, state, count, begun)
             for plan, state, count in zip(plans, states, computed, strict=True)
@@ -350,8 +357,12 @@ class PromptToPrompt:
         if step.blend.threshold is None:
             return replace(state, sums=sums)
         mask = region(sums, step.blend, size).to(self.device)
-        theirs = source.latents[state.index, None]
-        return replace(state, sums=sums, mask=mask, latents=torch.where(mask, state.latents, theirs))
+        theirs, m = source.latents[state.index, None], mask.to(state.latents.dtype)
+        # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
+        latents = torch.where(
+            m == 0, theirs, torch.where(m == 1, state.latents, theirs.lerp(state.latents, m))
+        )
+        return replace(state, sums=sums, mask=mask, latents=latents)
 
     # --- an edit as a source ------------------------------------------------------------------------
 
@@ -396,6 +407,17 @@ class PromptToPrompt:
         """See `Source.attention`."""
         with self.lock:
             return self.records.attention(self._source(source), word, step, sites)
+
+    def map_layers(self, source: Source) -> dict[str, tuple[str, ...]]:
+        """The cross-attention layers in groups, such as "down 16 x 16", in order of execution: what
+        `Source.attention` takes as `sites`."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for site in self.model.sites:
+            if site.kind == "cross":
+                h, w = site.grid(self._source(source).latent_size)
+                name = f"{site.name.split('_')[0]} {h} x {w}"
+                groups[name] = (*groups.get(name, ()), site.name)
+        return groups
 
     def decode(self, latents: Tensor) -> Image.Image:
         """Latents (C, h, w) or (1, C, h, w) -> picture."""

@@ -43,7 +43,7 @@ class StepState:
     latents: Tensor = field(repr=False)
     denoised: Tensor | None = field(default=None, repr=False)
     sums: BlendSums | None = field(default=None, repr=False)
-    mask: Tensor | None = field(default=None, repr=False)  # (h, w) bool, of the local blend, latent's size
+    mask: Tensor | None = field(default=None, repr=False)  # (h, w) in 0..1, of the local blend, latent's size
     reused: bool = False
 
     @property
