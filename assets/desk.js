@@ -1,8 +1,9 @@
-// The desk: one vertical fader a word. Value: {words, weights, picked}, see ui/desk.py.
+// The desk: one vertical fader a word. Value: {words, weights, muted, solo, picked}, see ui/desk.py.
 // Everything that comes from a prompt goes in by textContent or setAttribute.
 const LOW = -2, HIGH = 2, STEP = 0.05, DETENT = 0.09;
 
-const data = () => props.value || { words: [], weights: {}, picked: null };
+const data = () => ({ words: [], weights: {}, muted: [], solo: [], picked: null, ...(props.value || {}) });
+const spoken = (word) => /[\p{L}\p{N}]/u.test(word.text); // a comma is never silenced
 const weightOf = (key) => (key in data().weights ? data().weights[key] : 1);
 const shown = (v) => v.toFixed(2).replace('-', '\u2212');
 
@@ -32,6 +33,15 @@ function fader(word) {
   input.value = weightOf(word.key);
   well.append(input);
   f.append(well);
+  const keys = make('div', 'keys');
+  if (spoken(word)) {
+    keys.append(
+      make('button', 'mute', 'M', { title: 'mute: this word counts as 0', 'aria-label': `mute "${word.text}"`, 'aria-pressed': 'false' }),
+      make('button', 'solo', 'S', { title: 'solo: every other word counts as 0', 'aria-label': `solo "${word.text}"`, 'aria-pressed': 'false' }),
+    );
+    for (const key of keys.children) key.disabled = !!word.cut;
+  }
+  f.append(keys);
   const name = make('button', 'word', word.text);
   name.title = word.cut ? 'past the model\u2019s length limit: no effect' : 'show where this word looks';
   name.setAttribute('aria-pressed', 'false');
@@ -67,7 +77,14 @@ function draw() {
     if (focused) [...r.querySelectorAll('.fader')].find((f) => f.dataset.key === focused)?.querySelector('input').focus();
   }
   let off = 0;
+  const solo = value.solo.filter((key) => value.words.some((word) => word.key === key));
   for (const f of r.querySelectorAll('.fader')) {
+    const { key } = f.dataset;
+    const muted = value.muted.includes(key);
+    f.classList.toggle('silent', !!f.querySelector('.mute') && (muted || (solo.length > 0 && !solo.includes(key))));
+    f.querySelector('.mute')?.setAttribute('aria-pressed', String(muted));
+    f.querySelector('.solo')?.setAttribute('aria-pressed', String(solo.includes(key)));
+    off += muted + solo.includes(key);
     const v = weightOf(f.dataset.key);
     const input = f.querySelector('input');
     if (Number(input.value) !== v) input.value = v;
@@ -113,7 +130,15 @@ element.addEventListener('click', (e) => {
   if (e.target.closest('.all')) {
     const weights = { ...data().weights };
     for (const word of data().words) delete weights[word.key];
-    put({ weights }, 'input');
+    put({ weights, muted: [], solo: [] }, 'input');
+    return;
+  }
+  const lever = e.target.closest('.mute, .solo');
+  if (lever) {
+    const list = lever.matches('.mute') ? 'muted' : 'solo';
+    const { key } = lever.closest('.fader').dataset;
+    const now = data()[list];
+    put({ [list]: now.includes(key) ? now.filter((k) => k !== key) : [...now, key] }, 'input');
     return;
   }
   const name = e.target.closest('.word');

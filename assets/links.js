@@ -1,3 +1,21 @@
-// The header's buttons. Gradio's own footer is hidden; its API page opens from here.
-element.querySelector('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
-element.querySelector('#api').addEventListener('click', () => document.querySelector('footer .show-api')?.click());
+// The header's buttons and the page's keys. Gradio's own footer is hidden; its API page opens from here.
+const $ = (selector) => document.querySelector(selector);
+$('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
+$('#api').addEventListener('click', () => $('footer .show-api')?.click());
+$('#guide-button').addEventListener('click', () => window.dispatchEvent(new Event('p2p-guide')));
+const field = (id) => $(`${id} textarea, ${id} input`);
+window.addEventListener('keydown', (e) => {
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { $('#apply')?.click(); e.preventDefault(); return; }
+  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')) return;
+  const shots = [...document.querySelectorAll('#history .shot')];
+  const at = shots.findIndex((shot) => shot.classList.contains('on'));
+  const keys = {
+    '?': () => window.dispatchEvent(new Event('p2p-guide')),
+    g: () => field('#source-prompt')?.focus(),
+    e: () => field('#edit-prompt')?.focus(),
+    0: () => $('#desk .all')?.click(),
+    '[': () => shots[at - 1]?.click(),
+    ']': () => shots[at + 1]?.click(),
+  };
+  if (keys[e.key]) { keys[e.key](); e.preventDefault(); }
+});

@@ -1,55 +1,79 @@
-// Local blend from words. Value: {words: [{text, key, old}], chosen: [key], threshold, show}, see ui/region.py.
+// Where the edit may change the picture. Value: {words, chosen, out, threshold, start, soft, mask, show}, see ui/region.py.
+const KNOBS = [
+  ['threshold', 'threshold', 0.05, 0.95, 0.05, 'how strongly a word must look at a place'],
+  ['soft', 'soft edge', 0, 0.3, 0.02, 'how wide the edge of the region fades'],
+  ['start', 'from', 0, 0.9, 0.05, 'when the region begins to hold, as a share of the steps'],
+];
+function build(b, words) {
+  const bar = make('div', 'bar');
+  const label = make('label', 'check');
+  label.append(make('input', 'show', null, { type: 'checkbox' }), make('span', '', 'show it'));
+  bar.append(make('h2', '', 'Region'), make('button', 'quiet paint', 'paint it'), label);
+  const row = make('p', 'row');
+  for (const word of words) {
+    const chip = make('button', 'chip pick', null, { 'data-key': word.key });
+    if (word.old) chip.append(make('s', '', word.old));
+    if (word.text) chip.append(make('b', '', word.text));
+    row.append(chip);
+  }
+  const knobs = make('div', 'knobs');
+  for (const [name, title, min, max, step, hint] of KNOBS) {
+    const knob = make('label', 'knob', null, { title: hint });
+    knob.append(make('span', '', title), make('input', name, null, { type: 'range', min, max, step, 'aria-label': `${title} of the region`, 'data-knob': name }), make('output'));
+    knobs.append(knob);
+  }
+  b.replaceChildren(bar, row, make('p', 'hint'), knobs);
+}
 function draw() {
   const b = board();
   if (!b) return;
-  const { words = [], chosen = [], threshold = 0.3, show = false } = props.value || {};
-  const signature = JSON.stringify(words);
-  if (b.dataset.words !== signature || !b.children.length) {
-    const bar = make('div', 'bar');
-    const label = make('label', 'check');
-    label.append(make('input', 'show', null, { type: 'checkbox' }), make('span', '', 'show on the picture'));
-    bar.append(make('h2', '', 'Region'), label);
-    const row = make('p', 'row');
-    for (const word of words) {
-      const chip = make('button', 'chip pick', null, { 'data-key': word.key });
-      if (word.old) chip.append(make('s', '', word.old));
-      if (word.text) chip.append(make('b', '', word.text));
-      row.append(chip);
-    }
-    const knob = make('label', 'knob');
-    knob.append(make('span', '', 'threshold'),
-      make('input', 'threshold', null, { type: 'range', min: 0.05, max: 0.95, step: 0.05, 'aria-label': 'threshold of the region' }),
-      make('output'));
-    b.replaceChildren(bar, row, make('p', 'hint'), knob);
-    b.dataset.words = signature;
-  }
-  const all = !chosen.length;
+  const v = { words: [], chosen: [], out: [], threshold: 0.3, start: 0.2, soft: 0, mask: '', show: false, ...(props.value || {}) };
+  const signature = JSON.stringify(v.words);
+  if (b.dataset.words !== signature || !b.children.length) { build(b, v.words); b.dataset.words = signature; }
+  const none = !v.chosen.length && !v.mask;
   for (const chip of b.querySelectorAll('.chip')) {
-    const on = chosen.includes(chip.dataset.key);
-    chip.classList.toggle('on', on);
-    chip.setAttribute('aria-pressed', String(on));
+    const { key } = chip.dataset;
+    const state = v.chosen.includes(key) ? 'in' : v.out.includes(key) ? 'out' : '';
+    chip.dataset.state = state;
+    chip.classList.toggle('on', state === 'in');
+    chip.classList.toggle('out', state === 'out');
+    chip.setAttribute('aria-pressed', state === 'in' ? 'true' : state === 'out' ? 'mixed' : 'false');
+    chip.title = { in: 'part of the region; click to take its place out', out: 'its place is left out; click to forget it', '': 'click to change only where this word looks' }[state];
   }
-  b.querySelector('.hint').textContent = all
-    ? 'Pick words to change only where they are.'
+  const paint = b.querySelector('.paint');
+  paint.textContent = v.mask ? 'painted \u2713' : 'paint it';
+  paint.title = v.mask ? 'change what is painted, or wipe it' : 'paint the region by hand';
+  b.querySelector('.hint').textContent = none
+    ? v.out.length ? 'Left-out words need a word or paint to be left out of.' : 'Click words to change only where they look.'
     : 'Everywhere else stays the source.';
-  b.querySelector('.show').checked = show;
-  b.querySelector('.check').classList.toggle('off', all);
-  b.querySelector('.show').disabled = all;
-  b.querySelector('.knob').classList.toggle('off', all);
-  b.querySelector('.threshold').disabled = all;
-  b.querySelector('.threshold').value = threshold;
-  b.querySelector('output').textContent = threshold.toFixed(2);
+  b.querySelector('.knobs').hidden = none;
+  b.querySelector('.show').checked = v.show;
+  b.querySelector('.check').classList.toggle('off', none);
+  b.querySelector('.show').disabled = none;
+  for (const input of b.querySelectorAll('[data-knob]')) {
+    const { knob } = input.dataset;
+    const idle = none || (knob === 'threshold' && !v.chosen.length);
+    input.disabled = idle;
+    input.closest('.knob').classList.toggle('off', idle);
+    input.value = v[knob];
+    input.closest('.knob').querySelector('output').textContent = v[knob].toFixed(2);
+  }
 }
 element.addEventListener('click', (e) => {
+  if (e.target.closest('.paint')) { trigger('edit'); return; }
   const chip = e.target.closest('.chip');
   if (!chip) return;
-  const chosen = props.value?.chosen || [];
-  const key = chip.dataset.key;
-  put({ chosen: chosen.includes(key) ? chosen.filter((k) => k !== key) : [...chosen, key] }, 'input');
+  const { key, state } = chip.dataset;
+  const { chosen = [], out = [] } = props.value || {};
+  const without = { chosen: chosen.filter((k) => k !== key), out: out.filter((k) => k !== key) };
+  if (state === '') without.chosen.push(key);
+  // a word that stands only in the source can't be left out of the target's picture
+  if (state === 'in' && !key.startsWith('-')) without.out.push(key);
+  put(without, 'input');
 });
 element.addEventListener('input', (e) => {
   e.stopPropagation();
-  if (e.target.matches('.threshold')) put({ threshold: Number(e.target.value) }, 'input');
+  if (e.target.dataset.knob) put({ [e.target.dataset.knob]: Number(e.target.value) }, 'input');
 });
 element.addEventListener('change', (e) => {
   e.stopPropagation();

@@ -1,22 +1,47 @@
-// Injection windows over the steps. Value: {steps, cross: [lo, hi], self: [lo, hi], run, blend}, see ui/timeline.py.
+// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run}, see ui/timeline.py.
 const PRESETS = [
-  ['strict', [0, 1], [0, 0.8]], ['balanced', [0, 0.8], [0, 0.4]], ['a hint', [0, 0.3], [0, 0.1]], ['off', [0, 0], [0, 0]],
+  ['strict', [0, 1], [0, 0.8], 'keep layout and shapes as they are'],
+  ['balanced', [0, 0.8], [0, 0.4], 'keep the layout, let shapes follow the words'],
+  ['a hint', [0, 0.3], [0, 0.1], 'only begin like the source'],
+  ['off', [0, 0], [0, 0], 'nothing is held: only the noise is the same'],
 ];
 const LANES = [
-  ['cross', 'layout', 'cross-attention: where each word goes'],
-  ['self', 'shape', 'self-attention: outlines and texture'],
+  ['cross', 'layout', 'cross-attention of the source: where each word goes'],
+  ['self', 'shape', 'self-attention of the source: outlines and texture'],
+  ['faders', 'faders', 'during which steps the faders hold'],
 ];
 const stepAt = (f, n) => Math.floor(f * n + 0.5 + 1e-9);
 const span = (lo, hi) => (hi > lo ? `${lo} \u2013 ${hi}` : 'off');
+const windowOf = (v, name) => (name.startsWith('@') ? (v.words || {})[name.slice(1)] : v[name]) || [0, 0];
 
 function lane(name, label, title) {
-  const row = make('div', `lane ${name}`, null, { 'data-lane': name, title });
+  const row = make('div', `lane ${name.startsWith('@') ? 'word' : name === 'faders' ? 'weights' : name}`, null, { title });
+  row.dataset.lane = name;
   const well = make('div', 'well');
   well.append(make('i', 'fill'));
   for (const [end, side] of [['start', 0], ['end', 1]])
-    well.append(make('input', end, null, { type: 'range', min: 0, step: 1, 'data-side': side, 'aria-label': `${label}: ${end} of injection` }));
-  row.append(make('span', 'label', label), well, make('output'));
+    well.append(make('input', end, null, { type: 'range', min: 0, step: 1, 'data-side': side, 'aria-label': `${label}: ${end} of its window` }));
+  const head = make('span', 'label', label);
+  row.append(head, well, make('output'));
+  if (name.startsWith('@')) row.append(make('button', 'quiet drop', '\u00d7', { 'aria-label': `no window of its own for ${label}` }));
   return row;
+}
+
+function build(b, v) { // again when the lanes change, so that a thumb stays under the finger
+  const bar = make('div', 'bar');
+  const more = make('select', 'more', null, { 'aria-label': 'a window of its own for a word', title: 'a window of its own for a word' });
+  more.append(make('option', '', '+ word', { value: '' }));
+  for (const [key, text] of v.names || []) if (!(v.words || {})[key]) more.append(make('option', '', text, { value: key }));
+  bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'), more);
+  const presets = make('p', 'row presets', null, { role: 'group', 'aria-label': 'how firmly the source holds' });
+  presets.append(...PRESETS.map(([title, , , hint], i) => make('button', 'chip pick', title, { 'data-preset': i, title: hint })));
+  const score = make('div', 'score');
+  const ran = make('div', 'ran', null, { 'aria-hidden': 'true' });
+  ran.append(make('div', 'cells'));
+  const names = Object.fromEntries(v.names || []);
+  const own = Object.keys(v.words || {}).filter((key) => key in names);
+  score.append(ran, ...LANES.map((l) => lane(...l)), ...own.map((key) => lane(`@${key}`, names[key], `cross-attention of \u201c${names[key]}\u201d alone`)));
+  b.replaceChildren(bar, presets, score, make('p', 'hint told'));
 }
 
 function draw() {
@@ -24,18 +49,11 @@ function draw() {
   if (!b) return;
   const v = props.value || {};
   const n = v.steps || 30;
-  if (!b.children.length) {
-    const bar = make('div', 'bar');
-    bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'));
-    const ran = make('div', 'lane ran', null, { title: 'steps of the last edit: filled were computed, hollow were reused' });
-    ran.append(make('span', 'label', 'computed'), make('div', 'cells'), make('output'));
-    const presets = make('p', 'row presets', null, { role: 'group', 'aria-label': 'how firmly the source holds' });
-    presets.append(...PRESETS.map(([title], i) => make('button', 'chip pick', title, { 'data-preset': i })));
-    b.replaceChildren(bar, presets, ...LANES.map((l) => lane(...l)), ran);
-  }
-  b.querySelector('.count').textContent = `what the source holds, of ${n} steps`;
+  const signature = JSON.stringify([v.names || [], Object.keys(v.words || {})]);
+  if (b.dataset.lanes !== signature) { build(b, v); b.dataset.lanes = signature; }
+  b.querySelector('.count').textContent = `of ${n} steps`;
   for (const row of b.querySelectorAll('[data-lane]')) {
-    const ends = (v[row.dataset.lane] || [0, 0]).map((f) => stepAt(f, n));
+    const ends = windowOf(v, row.dataset.lane).map((f) => stepAt(f, n));
     row.querySelectorAll('input').forEach((input, side) => {
       input.max = n;
       input.value = ends[side];
@@ -51,7 +69,7 @@ function draw() {
   const same = (a, c) => a && stepAt(a[0], n) === stepAt(c[0], n) && stepAt(a[1], n) === stepAt(c[1], n);
   for (const chip of b.querySelectorAll('[data-preset]')) {
     const [, cross, self] = PRESETS[chip.dataset.preset];
-    const on = same(v.cross, cross) && same(v.self, self);
+    const on = same(v.cross, cross) && same(v.self, self) && !Object.keys(v.words || {}).length;
     chip.classList.toggle('on', on);
     chip.setAttribute('aria-pressed', String(on));
   }
@@ -61,26 +79,43 @@ function draw() {
   [...cells.children].forEach((cell, i) => {
     cell.className = !run ? '' : i >= run.total - run.computed ? 'new' : 'old';
   });
-  b.querySelector('.ran output').textContent = run ? `${run.computed} of ${run.total}` : '';
+  b.querySelector('.told').textContent = !run ? 'Steps run from left to right.'
+    : run.computed ? `dark: ${run.computed} steps computed, light: ${run.total - run.computed} reused`
+      : 'every step was known, none computed';
 }
 
 element.addEventListener('input', (e) => {
   const row = e.target.closest('[data-lane]');
   if (!row) return;
   e.stopPropagation();
-  const n = props.value.steps;
-  const ends = props.value[row.dataset.lane].map((f) => stepAt(f, n));
+  const v = props.value;
+  const n = v.steps;
+  const name = row.dataset.lane;
+  const ends = windowOf(v, name).map((f) => stepAt(f, n));
   const side = Number(e.target.dataset.side);
   ends[side] = Number(e.target.value);
   if (side === 0) ends[1] = Math.max(ends[0], ends[1]); else ends[0] = Math.min(ends[0], ends[1]);
-  put({ [row.dataset.lane]: ends.map((k) => k / n) }, 'input');
+  const now = ends.map((k) => k / n);
+  put(name.startsWith('@') ? { words: { ...v.words, [name.slice(1)]: now } } : { [name]: now }, 'input');
 });
-element.addEventListener('change', (e) => e.stopPropagation());
+element.addEventListener('change', (e) => {
+  e.stopPropagation();
+  if (!e.target.matches('.more') || !e.target.value) return;
+  const v = props.value;
+  put({ words: { ...(v.words || {}), [e.target.value]: [...v.cross] } }, 'input');
+});
 element.addEventListener('click', (e) => {
+  const drop = e.target.closest('.drop');
+  if (drop) {
+    const words = { ...props.value.words };
+    delete words[drop.closest('[data-lane]').dataset.lane.slice(1)];
+    put({ words }, 'input');
+    return;
+  }
   const chip = e.target.closest('[data-preset]');
   if (!chip) return;
   const [, cross, self] = PRESETS[chip.dataset.preset];
-  put({ cross: [...cross], self: [...self] }, 'input');
+  put({ cross: [...cross], self: [...self], words: {} }, 'input');
 });
 watch('value', arrived);
 draw();

@@ -5,7 +5,7 @@ from .errors import P2PError
 from .masks import mask_text
 from .plan import Plan
 from .prompt_to_prompt import PromptToPrompt
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe, load_recipe, recipe_of
 from .source import Result, Source, StepState
 from .words import Prompt, align
 
@@ -24,4 +24,5 @@ __all__ = [
     "align",
     "load_recipe",
     "mask_text",
+    "recipe_of",
 ]

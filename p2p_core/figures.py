@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from .source import Result, Source
+from .source import Result, Sites, Source
 
 HEAT = "inferno"
 PAPER = "#00000000"  # figures take the page's background, light or dark
@@ -46,12 +46,14 @@ def mask_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
     return Image.fromarray(out.astype(np.uint8))
 
 
-def word_maps(pictured: Source | Result, words: Sequence[str | int] | None = None) -> Figure:
+def word_maps(
+    pictured: Source | Result, words: Sequence[str | int] | None = None, *, sites: Sites = None
+) -> Figure:
     """Where each word of a picture's prompt looks, averaged over steps (the paper's Figure 4, top)."""
     prompt = pictured.prompt if isinstance(pictured, Source) else pictured.plan.target
     wanted = range(len(prompt.words)) if words is None else [n for w in words for n in prompt.find_words(w)]
     seen = [n for n in wanted if prompt.words[n].tokens]
-    panels = [(prompt.words[n].text, pictured.attention(n)) for n in seen]
+    panels = [(prompt.words[n].text, pictured.attention(n, sites=sites)) for n in seen]
     return _grid(pictured.image, panels, columns=min(6, max(1, len(panels))))
 
 
@@ -95,3 +97,68 @@ def strip(
             draw.text((x + image.width / 2, height + 4), text, "#444444", font, anchor="ma")
         x += image.width + gap
     return sheet
+
+
+def sheet(
+    images: Sequence[Image.Image], captions: Sequence[str], *, columns: int, title: str = "", gap: int = 6
+) -> Image.Image:
+    """Pictures in rows on white, with a caption below each and a title above."""
+    if not images or columns < 1:
+        raise ValueError(f"A sheet needs pictures and columns; got {len(images)} and {columns}.")
+    rows = [
+        strip(images[i : i + columns], captions[i : i + columns], gap=gap)
+        for i in range(0, len(images), columns)
+    ]
+    above = 26 if title else 0
+    whole = Image.new(
+        "RGB", (max(row.width for row in rows), above + sum(row.height + gap for row in rows) - gap), "white"
+    )
+    if title:
+        ImageDraw.Draw(whole).text((2, 4), title, "#222222", ImageFont.load_default(14))
+    y = above
+    for row in rows:
+        whole.paste(row, (0, y))
+        y += row.height + gap
+    return whole
+
+
+def animation(
+    images: Sequence[Image.Image], *, between: int = 6, hold: int = 260, step: int = 45
+) -> tuple[list[Image.Image], list[int]]:
+    """Frames there and back again with easing, and how long each is shown in ms.
+
+    Between two pictures stand `between` mixtures of them whose shares follow 3 u^2 - 2 u^3; pictures
+    themselves are held for `hold` ms, the first and the last twice as long.
+    """
+    if not images:
+        raise ValueError("An animation needs at least one picture; got none.")
+    first = images[0].convert("RGB")
+    path = [first, *(image.convert("RGB").resize(first.size) for image in images[1:])]
+    ends = {0, len(path) - 1}
+    order = [*range(len(path)), *range(len(path) - 2, 0, -1)]
+    frames: list[Image.Image] = []
+    times: list[int] = []
+    for here, there in zip(order, [*order[1:], order[0]], strict=True):
+        frames.append(path[here])
+        times.append(2 * hold if here in ends else hold)
+        if here == there:
+            continue
+        for i in range(1, between + 1):
+            u = i / (between + 1)
+            frames.append(Image.blend(path[here], path[there], 3 * u * u - 2 * u**3))
+            times.append(step)
+    return frames, times
+
+
+def words_over_steps(
+    pictured: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Sites = None
+) -> Figure:
+    """A grid of words x steps, and each word's mean over the run in the last column (Figure 4 as one)."""
+    source = pictured if isinstance(pictured, Source) else pictured.as_source()
+    steps = np.unique(np.linspace(0, source.steps - 1, columns).round().astype(int))
+    panels = []
+    for n in words:
+        text = source.prompt.words[n].text
+        panels += [(f"{text} \u00b7 {i + 1}", source.attention(n, step=int(i), sites=sites)) for i in steps]
+        panels.append((f"{text} \u00b7 mean", source.attention(n, sites=sites)))
+    return _grid(source.image, panels, columns=len(steps) + 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -18,12 +19,16 @@ Partners = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, a
 
 @dataclass(frozen=True)
 class Controls:
-    """The edit prompt and the three boards that together say what is wanted."""
+    """The edit prompt and the three boards that together say what is wanted.
+
+    extra: fields of an `Edit` that no control shows, as a recipe brought them along.
+    """
 
     prompt: str
     desk: dict[str, Any]
     timeline: dict[str, Any]
     region: dict[str, Any]
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, prompt: str = "", **changes: Any) -> Controls:
@@ -48,11 +53,14 @@ class Reading:
 def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> Reading:
     """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`."""
     core, p2p = engine.core, engine.p2p
-    windows = {
-        "cross_steps": tuple(controls.timeline["cross"]),
-        "self_steps": tuple(controls.timeline["self"]),
-    }
-    bare = core.Edit(controls.prompt, **windows)
+    timeline = Timeline.clean(controls.timeline)
+    bare = core.Edit(
+        controls.prompt,
+        cross_steps=tuple(timeline["cross"]),
+        self_steps=tuple(timeline["self"]),
+        weight_steps=tuple(timeline["faders"]),
+        **controls.extra,
+    )
     plan = p2p.plan(source_prompt, bare, steps=steps)
     partners = _partners(plan)
     words = plan.target.words
@@ -63,16 +71,31 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
         [not word.tokens for word in words],
     )
     region = _region(plan, partners, desk, controls.region)
+    names = [[word["key"], word["text"]] for word in desk["words"] if not word["cut"]]
+    timeline = Timeline.clean({**timeline, "steps": steps, "names": names})
     weights = {f"#{n}": weight for n, weight in desks.weights_by_number(desk).items()}
-    edit = bare.replace(weights=weights, blend=_blend(core, plan, partners, desk, region))
+    edit = bare.replace(
+        cross_steps=_cross(timeline, desk),
+        weights=weights,
+        blend=_blend(core, plan, partners, desk, region),
+    )
     plan = p2p.plan(source_prompt, edit, steps=steps)
-    timeline = Timeline.clean({**controls.timeline, "steps": steps})
     return Reading(
         controls=replace(controls, desk=desk, region=region, timeline=timeline),
         edit=edit,
         plan=plan,
         partners=partners,
     )
+
+
+def _cross(timeline: dict[str, Any], desk: dict[str, Any]) -> Any:
+    """The window of cross-attention, with those of single words of the prompt."""
+    own = {
+        f"#{n}": tuple(timeline["words"][word["key"]])
+        for n, word in enumerate(desk["words"])
+        if word["key"] in timeline["words"] and not word["cut"]
+    }
+    return {"default_": tuple(timeline["cross"]), **own} if own else tuple(timeline["cross"])
 
 
 def _partners(plan: Any) -> Partners:
@@ -101,8 +124,8 @@ def _region(plan: Any, partners: Partners, desk: dict[str, Any], region: dict[st
     names = desks.keys(source)
     words += [{"text": "", "old": source[n], "key": f"-{names[n]}"} for n in _removed(plan)]
     known = {word["key"] for word in words}
-    chosen = [key for key in region["chosen"] if key in known]
-    return Region.clean({**region, "words": words, "chosen": chosen})
+    kept = {name: [key for key in region[name] if key in known] for name in ("chosen", "out")}
+    return Region.clean({**region, "words": words, **kept})
 
 
 def _blend(core: Any, plan: Any, partners: Partners, desk: dict[str, Any], region: dict[str, Any]) -> Any:
@@ -117,12 +140,79 @@ def _blend(core: Any, plan: Any, partners: Partners, desk: dict[str, Any], regio
             source += partners[numbers[key]][1]
         elif key[1:] in names:
             source.append(names.index(key[1:]))
-    if not source and not target:
+    if not source and not target and not region["mask"]:
         return None
+    out = [numbers[key] for key in region["out"] if key in numbers]
     return core.Blend(
         source_words=[f"#{n}" for n in sorted(set(source))],
         target_words=[f"#{n}" for n in sorted(set(target))],
+        subtract_words=[f"#{n}" for n in sorted(set(out))],
         threshold=region["threshold"],
+        subtract_threshold=region["threshold"],
+        start=region["start"],
+        soft=region["soft"],
+        mask=region["mask"] or None,
+    )
+
+
+def of_edit(engine: Engine, source_prompt: str, edit: Any, steps: int) -> tuple[Controls, list[str]]:
+    """The controls that ask for `edit`, and sentences about what they can't show.
+
+    The other way round from `read`; the edits that the app makes come back as they were.
+    """
+    plan = engine.p2p.plan(source_prompt, edit, steps=steps)
+    texts = [word.text for word in plan.target.words]
+    keys = desks.keys(texts)
+    notes = []
+    weights: dict[str, float] = {}
+    for name in _specific_last(edit.weights):
+        for n in plan.target.find_words(name):
+            weights[keys[n]] = edit.weights[name]
+    if any(not desks.LOW <= w <= desks.HIGH for w in weights.values()):
+        notes.append(f"Faders reach from {desks.LOW:g} to {desks.HIGH:g}; what was beyond stands at the end.")
+    cross, own = edit.cross_steps, {}
+    if isinstance(cross, Mapping):
+        for name in _specific_last(n for n in cross if n != "default_"):
+            for n in plan.target.find_words(name):
+                own[keys[n]] = [cross[name].start, cross[name].end]
+        cross = cross.get("default_", engine.core.Window())
+    timeline = {
+        "steps": steps,
+        "cross": [cross.start, cross.end],
+        "self": [edit.self_steps.start, edit.self_steps.end],
+        "faders": [edit.weight_steps.start, edit.weight_steps.end],
+        "words": own,
+    }
+    blend, region = edit.blend, {}
+    if blend is not None:
+        partners = _partners(plan)
+        names = [f"-{key}" for key in desks.keys([word.text for word in plan.source.words])]
+        target = {n for name in blend.target_words for n in plan.target.find_words(name)}
+        source = {n for name in blend.source_words for n in plan.source.find_words(name)}
+        # a chosen word brings its partners along, so words of the source may be meant by one in the target
+        chosen = sorted(target | {n for n, (_, theirs) in partners.items() if source & set(theirs)})
+        met = {s for n in chosen for s in partners[n][1]}
+        if set(chosen) != target or met - source:
+            notes.append("A region's words stand for their partners in the other prompt too.")
+        region = {
+            "chosen": [keys[n] for n in chosen] + [names[n] for n in sorted(source - met)],
+            "out": [keys[n] for name in blend.subtract_words for n in plan.target.find_words(name)],
+            "threshold": blend.threshold,
+            "start": blend.start,
+            "soft": blend.soft,
+            "mask": blend.mask or "",
+        }
+    fresh = engine.core.Edit(edit.prompt)
+    extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
+    rows = {"words": [], "weights": weights}
+    controls = Controls(edit.prompt, Desk.clean(rows), Timeline.clean(timeline), Region.clean(region), extra)
+    return controls, notes
+
+
+def _specific_last(names: Iterable[Any]) -> list[Any]:
+    """Words before phrases before numbers: the more specific one wins."""
+    return sorted(
+        names, key=lambda n: 10**6 if not isinstance(n, str) or n.startswith("#") else len(n.split())
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .board import Board, number
+from .board import Board, number, texts
 
 LOW, HIGH = -2.0, 2.0
 MOST_WORDS = 128
@@ -13,14 +13,19 @@ MOST_REMEMBERED = 64
 
 
 class Desk(Board):
-    """Value: {"words": [{"text", "key", "state", "cut"}], "weights": {key: -2..2}, "picked": key or None}.
+    """Value: {"words": [{"text", "key", "state", "cut"}], "weights": {key: -2..2}, "muted": [key],
+    "solo": [key], "picked": key or None}.
 
     A key is the word in lower case and its occurrence, "red/0". `weights` holds only faders that are off 1,
-    also those of words that have left the prompt, so that they come back with their word.
+    also those of words that have left the prompt, so that they come back with their word. A muted word, and
+    every word beside a solo one, counts as 0 wherever its fader stands.
     """
 
     script = "desk"
-    about = "Faders: {words: [{text, key, state, cut}], weights: {key: -2..2}, picked: key or null}."
+    about = (
+        "Faders: {words: [{text, key, state, cut}], weights: {key: -2..2}, muted: [key], solo: [key], "
+        "picked: key or null}."
+    )
 
     @staticmethod
     def clean(value: Any) -> dict[str, Any]:
@@ -49,6 +54,8 @@ class Desk(Board):
         return {
             "words": words,
             "weights": weights,
+            "muted": texts(value.get("muted"), most=MOST_REMEMBERED, longest=220),
+            "solo": texts(value.get("solo"), most=MOST_REMEMBERED, longest=220),
             "picked": picked if isinstance(picked, str) and picked in keys else None,
         }
 
@@ -76,6 +83,17 @@ def with_words(
 
 
 def weights_by_number(desk: dict[str, Any]) -> dict[int, float]:
-    """Word number -> weight, for the words of the prompt whose fader is off 1."""
-    weights = desk["weights"]
-    return {n: weights[word["key"]] for n, word in enumerate(desk["words"]) if word["key"] in weights}
+    """Word number -> weight, for the words of the prompt that don't count as 1.
+
+    A solo word silences every other word that carries meaning, which a comma doesn't.
+    """
+    weights, found = desk["weights"], {}
+    solo = {key for key in desk["solo"] if any(word["key"] == key for word in desk["words"])}
+    for n, word in enumerate(desk["words"]):
+        weight = weights.get(word["key"], 1.0)
+        silent = word["key"] in desk["muted"] or (solo and word["key"] not in solo)
+        if silent and any(c.isalnum() for c in word["text"]):
+            weight = 0.0
+        if weight != 1 and not word["cut"]:
+            found[n] = weight
+    return found

@@ -154,5 +154,38 @@ PAPER = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A step of the first-run walk: what its button says, why to press it, what to see afterwards."""
+
+    title: str
+    text: str
+    after: str
+    example: str
+
+
+WALK = (
+    Step(
+        title="1  Swap a word",
+        text="One word of the prompt becomes another; the picture keeps its layout.",
+        after="Drag the handle on the picture to compare. Only the swapped word's place has changed.",
+        example="house → castle",
+    ),
+    Step(
+        title="2  Add a phrase",
+        text="Say more about the picture, and it gets that too.",
+        after="The new words are green: they look wherever they like, the others stay where they were.",
+        example="+ at night",
+    ),
+    Step(
+        title="3  Turn a word up",
+        text="Every word has a fader: how strongly it counts.",
+        after="Move any fader on the desk, by mouse or by arrow keys. Double-click sets it back to 1.",
+        example="more fog",
+    ),
+)
+PAPER_WALK = ("bear → dog", "at fall", "more blossom")
+
+
 def examples_for(bundled: bool) -> tuple[Example, ...]:
     return STORYBOOK if bundled else PAPER

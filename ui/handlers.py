@@ -5,6 +5,7 @@ None of them raises: what goes wrong becomes a sentence in the line.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,22 +13,35 @@ import gradio as gr
 
 from .controls import Controls, example_controls
 from .engine import Engine, NotReady
-from .examples import examples_for
+from .examples import PAPER_WALK, WALK, examples_for
+from .explore import ExploreHandlers
 from .looks import LookHandlers
-from .runs import Runs, Updates, sentences
+from .painting import PaintHandlers
+from .runs import Runs, Updates, device, sentences
 from .sessions import Session, Sessions
-from .telling import listed, settings_of
+from .takeaway import TakeHandlers
+from .telling import listed, settings_of, shelf
 from .widgets import line
 
 
-class Handlers(LookHandlers, Runs):
+class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs):
     """The page's handlers, for one engine and all sessions."""
 
-    pick = sentences(LookHandlers.pick)
-    look = sentences(LookHandlers.look)
-    only_there = sentences(LookHandlers.only_there)
+    pick = sentences(device(LookHandlers.pick))
+    look = sentences(device(LookHandlers.look))
+    only_there = sentences(device(LookHandlers.only_there))
     show_region = sentences(LookHandlers.show_region)
-    maps = sentences(LookHandlers.maps)
+    maps = sentences(device(LookHandlers.maps))
+    offer = sentences(ExploreHandlers.offer)
+    explore = sentences(device(ExploreHandlers.explore))
+    take = sentences(device(ExploreHandlers.take))
+    recipe = sentences(TakeHandlers.recipe)
+    bring = sentences(device(TakeHandlers.bring))
+    paste = sentences(device(TakeHandlers.paste))
+    next_source = sentences(device(TakeHandlers.next_source))
+    open_painting = sentences(PaintHandlers.open_painting)
+    use_painting = sentences(device(PaintHandlers.use_painting))
+    wipe_painting = sentences(device(PaintHandlers.wipe_painting))
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
         super().__init__(engine, sessions)
@@ -54,9 +68,18 @@ class Handlers(LookHandlers, Runs):
         yield from self.refresh(prompt, desk, timeline, region, request)
 
     @sentences
-    def first(self, clock: float, request: gr.Request) -> Updates:
-        """The first example, so that the page opens with a picture. Larger models wait to be asked."""
+    @device
+    def first(self, kept: str, clock: float, request: gr.Request) -> Updates:
+        """What the tab showed before it was loaded again, else the first example, so that the page opens with
+        a picture. Larger models wait to be asked."""
         session = self.sessions.get(request.session_hash)
+        if self.engine.ready and kept and session.source is None:
+            try:
+                recipe = self.engine.core.load_recipe(json.loads(kept))
+                yield from self.restored(session, recipe, clock)
+                return
+            except (ValueError, RecursionError, self.engine.core.P2PError):  # of an older version, say
+                pass
         if self.engine.ready and self.engine.bundled and session.source is None:
             yield from self._example(session, 0, clock)
         elif self.engine.ready:
@@ -73,12 +96,11 @@ class Handlers(LookHandlers, Runs):
     ) -> Any:
         """The page wants something new: whatever runs for it stops at its next step."""
         session = self.sessions.get(request.session_hash)
-        session.controls = Controls(prompt, desk, timeline, region)
+        extra = session.controls.extra if session.controls else {}
+        session.controls = Controls(prompt, desk, timeline, region, extra)
         session.want(clock)
         if not self.engine.ready:
             return line("busy", "waiting for the model …")
-        if self.running not in (None, session.key):
-            return line("busy", "waiting for another visitor's run …")
         return gr.skip()
 
     def stop(self, clock: float, request: gr.Request) -> None:
@@ -90,12 +112,14 @@ class Handlers(LookHandlers, Runs):
         if not self.engine.ready:
             return
         session = self.sessions.get(request.session_hash)
-        seen = session.controls = Controls(prompt, desk, timeline, region)
+        extra = session.controls.extra if session.controls else {}
+        seen = session.controls = Controls(prompt, desk, timeline, region, extra)
         yield self._boards(session, self.reading(session), seen)
 
     # --- runs ---------------------------------------------------------------------------------------
 
     @sentences
+    @device
     def generate(
         self,
         prompt: str,
@@ -125,15 +149,24 @@ class Handlers(LookHandlers, Runs):
         yield from self.run_edit(session, clock)
 
     @sentences
+    @device
     def edit(
         self, prompt: str, desk: dict, timeline: dict, region: dict, clock: float, request: gr.Request
     ) -> Updates:
         """Apply the edit to the source."""
+        yield from self.edit_with(prompt, desk, timeline, region, clock, request)
+
+    def edit_with(
+        self, prompt: str, desk: dict, timeline: dict, region: dict, clock: float, request: gr.Request
+    ) -> Updates:
+        """Part of `edit`, for handlers that have their turn already."""
         session = self.sessions.get(request.session_hash)
-        seen = session.controls = Controls(prompt, desk, timeline, region)
+        extra = session.controls.extra if session.controls else {}
+        seen = session.controls = Controls(prompt, desk, timeline, region, extra)
         yield from self.run_edit(session, clock, seen)
 
     @sentences
+    @device
     def example(self, examples: dict, clock: float, request: gr.Request) -> Updates:
         """Run an example as it stands."""
         n = examples["clicked"]
@@ -141,6 +174,7 @@ class Handlers(LookHandlers, Runs):
             yield from self._example(self.sessions.get(request.session_hash), n, clock)
 
     @sentences
+    @device
     def recall(self, history: dict, clock: float, request: gr.Request) -> Updates:
         """Back to an earlier edit: its source, its controls, its picture."""
         session = self.sessions.get(request.session_hash)
@@ -153,6 +187,40 @@ class Handlers(LookHandlers, Runs):
         controls = entry.controls
         yield {"prompt": controls.prompt, "timeline": controls.timeline, **settings_of(entry.source)}
         yield from self.run_edit(session, clock)
+
+    @sentences
+    def compare(self, history: dict, request: gr.Request) -> Updates:
+        """Another edit beside the one that is shown, instead of the source."""
+        session = self.sessions.get(request.session_hash)
+        n, mine = history["against"], session.current
+        shown = self.pair(session, session.controls.region) if session.controls else None
+        if shown is None:
+            return
+        if n is None or mine is None or not 0 <= n < len(session.history) or not session.history[n].path:
+            yield {"picture": shown, "history": {**shelf(session), "against": None}}
+            return
+        yield {
+            "picture": (session.history[n].path, shown[1]),
+            "history": {**shelf(session), "against": n},
+            "line": line(
+                "done", "left: ", f"*{session.history[n].title}", " \u2014 right: the edit that is shown"
+            ),
+        }
+
+    @sentences
+    @device
+    def walk(self, guide: dict, clock: float, request: gr.Request) -> Updates:
+        """A step of the guide: its example, and the next step unlocks."""
+        n = guide["clicked"]
+        if n is None or not 0 <= n < len(WALK):
+            return
+        session = self.sessions.get(request.session_hash)
+        titles = [example.title for example in self.examples]
+        title = WALK[n].example if self.engine.bundled else PAPER_WALK[n]
+        yield from self._example(session, titles.index(title), clock)
+        if session.result is not None and not session.outdated(clock):
+            done = [flag or i == n for i, flag in enumerate(guide["done"])]
+            yield {"guide": {**guide, "done": done}}
 
     # --- parts --------------------------------------------------------------------------------------
 

@@ -10,13 +10,15 @@ import gradio as gr
 from .board import script
 from .controls import first_boards
 from .desk import Desk
-from .examples import Example
+from .examples import WALK, Example
+from .explore import Explore
+from .looks import USUAL, VIEWS
 from .region import Region
 from .telling import listed
 from .timeline import Timeline
-from .widgets import Chips, Examples, History, Line, Look, Status, line
+from .widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 
-MAPS = {"source": "source", "edit": "edit", "steps": "step by step"}
+MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
 
 
@@ -46,6 +48,7 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
         gr.HTML(f"<h1>prompt<i>→</i>prompt</h1><p>{TAGLINE}</p>", elem_id="brand", apply_default_css=False)
         c["status"] = Status(status, elem_id="status")
         gr.HTML(
+            '<button type="button" id="guide-button" title="three edits, and the keys (?)">guide</button>'
             '<button type="button" id="api" title="call this app from Python or curl">API</button>'
             '<button type="button" id="theme" title="light or dark" aria-label="light or dark">◐</button>',
             js_on_load=script("links"),
@@ -82,6 +85,18 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                 )  # fmt: skip
                 c["apply"] = gr.Button("Apply", variant="primary", elem_id="apply", min_width=0)
             c["chips"] = Chips(boards["chips"], elem_id="chips")
+            with gr.Column(elem_id="painting", visible=False, min_width=0) as c["painting"]:
+                c["painter"] = gr.ImageEditor(
+                    type="pil", image_mode="RGBA", sources=(), transforms=(), show_label=False,
+                    label="paint the region", layers=False, canvas_size=(512, 512), buttons=[],
+                    elem_id="painter",
+                    brush=gr.Brush(default_size=40, colors=["#e6522988"], color_mode="fixed"),
+                    eraser=gr.Eraser(default_size=40),
+                )  # fmt: skip
+                with gr.Row(elem_id="painting-bar"):
+                    c["use_paint"] = gr.Button("Use it", variant="primary", elem_id="use-paint", min_width=0)
+                    c["wipe_paint"] = gr.Button("Wipe", elem_id="wipe-paint", min_width=0)
+                    c["close_paint"] = gr.Button("Cancel", elem_id="close-paint", min_width=0)
             with gr.Column(elem_id="stage", min_width=0):
                 c["picture"] = gr.ImageSlider(
                     format="jpeg", type="filepath", interactive=False, show_label=False,
@@ -101,11 +116,74 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
         with card("hold"):
             c["timeline"] = Timeline({"steps": first.steps}, elem_id="timeline")
             c["region"] = Region(boards["region"], elem_id="region")
-    with gr.Accordion("Attention maps of every word", open=False, elem_id="maps") as c["maps"]:
-        with gr.Row(elem_id="maps-bar"):
-            c["maps_note"] = gr.Markdown("")
-            c["draw"] = gr.Button("Draw again", elem_id="draw", min_width=0)
-        for name in MAPS:
-            c[f"maps_{name}"] = gr.Plot(visible=False, label=MAPS[name], elem_id=f"maps-{name}")
+    with gr.Tabs(elem_id="more"):
+        with gr.Tab("Explore", elem_id="explore-tab", id="explore") as c["explore_tab"]:
+            c["explore"] = Explore({}, elem_id="explore")
+            with gr.Row(elem_id="sheet-row", elem_classes="files"):
+                for kind, label in (("png", "save as PNG"), ("gif", "as GIF"), ("webp", "as WebP")):
+                    c[f"sheet_{kind}"] = gr.DownloadButton(
+                        label, interactive=False, elem_id=f"sheet-{kind}", size="sm", min_width=0
+                    )
+        with gr.Tab("Attention", elem_id="attention-tab", id="attention") as c["attention_tab"]:
+            with gr.Row(elem_id="maps-bar"):
+                c["maps_view"] = gr.Radio(
+                    VIEWS, value=VIEWS[0], show_label=False, label="maps", elem_id="maps-view"
+                )
+                c["maps_layers"] = gr.Dropdown(
+                    [USUAL],
+                    value=USUAL,
+                    label="layers",
+                    show_label=False,
+                    container=False,
+                    elem_id="maps-layers",
+                )
+                c["draw"] = gr.Button("Draw", elem_id="draw", min_width=0)
+                c["maps_note"] = gr.Markdown("Where every word looks, in the source and in the edit.")
+            with gr.Row(elem_id="maps-row"):
+                for name in MAPS:
+                    with gr.Column(min_width=0):
+                        c[f"maps_{name}"] = gr.Plot(
+                            visible=False, label=f"{name}: where words look", elem_id=f"maps-{name}"
+                        )
+                        c[f"maps_{name}_png"] = gr.DownloadButton(
+                            f"save the {name}\u2019s maps",
+                            interactive=False,
+                            elem_classes="file",
+                            size="sm",
+                            min_width=0,
+                        )
+        with gr.Tab("Take away", elem_id="take-tab", id="take") as c["take_tab"]:
+            with gr.Row(elem_id="take-row"):
+                with gr.Column(min_width=0):
+                    gr.HTML(
+                        "<h2>Bring back</h2><p class=hint>A PNG saved here holds its whole recipe. Drop it, "
+                        "or a recipe as JSON, and everything is as it was.</p>",
+                        apply_default_css=False,
+                    )
+                    c["bring"] = gr.File(
+                        label="drop a PNG or JSON", show_label=False, file_types=[".png", ".json"],
+                        type="filepath", height=150, elem_id="bring",
+                    )  # fmt: skip
+                with gr.Column(min_width=0):
+                    gr.HTML("<h2>Recipe</h2>", apply_default_css=False)
+                    c["recipe_json"] = gr.Code(
+                        "", language="json", label="recipe", show_label=False, lines=8, max_lines=14,
+                        interactive=True, elem_id="recipe-json",
+                    )  # fmt: skip
+                    c["paste"] = gr.Button(
+                        "Run this recipe", elem_id="paste", min_width=0, elem_classes="file"
+                    )
+                with gr.Column(min_width=0):
+                    gr.HTML("<h2>The same in Python</h2>", apply_default_css=False)
+                    c["recipe_python"] = gr.Code(
+                        "", language="python", label="python", show_label=False, lines=8, max_lines=14,
+                        interactive=False, elem_id="recipe-python",
+                    )  # fmt: skip
+    c["guide"] = Guide({"steps": walk()}, elem_id="guide")
     c["clock"] = gr.Number(0, visible=False)
+    c["keep"] = gr.Textbox("", visible=False)
     return Page(c)
+
+
+def walk() -> list[dict[str, str]]:
+    return [{"title": step.title, "text": step.text, "after": step.after} for step in WALK]

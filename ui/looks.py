@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .runs import Runs
 
 SIDE = 192
+VIEWS = ("mean of all steps", "step by step")
+USUAL = "the usual layers"
+MOST_ROWS = 6
 
 
 def blank(session: Session, reading: Reading) -> dict[str, Any]:
@@ -116,28 +119,50 @@ class LookHandlers:
             session.controls = replace(session.controls, region=region)
         yield {"picture": self.pair(session, region)}
 
-    def maps(self: Any, request: gr.Request) -> Any:
-        """Figures: every word's map in the source and in the edit, and the picked word's over the steps."""
+    def maps(self: Any, which: str, layers: str, request: gr.Request) -> Any:
+        """Figures: every word's map, or a grid of words x steps, in the source and in the edit.
+
+        which: one of `VIEWS`. layers: a group of `PromptToPrompt.map_layers`, or "" for the usual ones.
+        """
         session = self.sessions.get(request.session_hash)
         if session.source is None:
             yield {"maps_note": "There is no source picture yet. Press Generate first."}
             return
-        figures = self.engine.figures
-        yield {"maps_note": "drawing …", "maps_source": drawn(figures.word_maps(session.source))}
+        figures, groups = self.engine.figures, self.engine.p2p.map_layers(session.source)
+        sites = groups.get(layers)
+        yield {
+            "maps_note": "drawing …",
+            "maps_layers": gr.update(choices=[USUAL, *groups], value=layers if sites else USUAL),
+        }
+        reading = self.reading(session)
+        picked = blank(session, reading)
         edited = edited_of(session)
-        yield {"maps_edit": drawn(None if edited is None else figures.word_maps(edited))}
-        value = blank(session, self.reading(session))
-        if not value:
-            yield {
-                "maps_note": "Click a word under its fader for its map step by step.",
-                "maps_steps": drawn(None),
-            }
-            return
-        pictured, word = edited, value["number"]
-        if edited is None:
-            pictured, word = session.source, value["partners"][0]
-        steps = drawn(figures.maps_over_steps(pictured, word))
-        yield {"maps_note": f"“{value['word']}” step by step at the bottom.", "maps_steps": steps}
+        for name, pictured in (("source", session.source), ("edit", edited)):
+            if pictured is None:
+                yield {"maps_edit": drawn(None)}
+                continue
+            words = [n for n, word in enumerate(pictured.prompt.words) if word.tokens]
+            if which == VIEWS[0]:
+                figure = figures.word_maps(pictured, [f"#{n}" for n in words], sites=sites)
+            else:
+                if picked:
+                    own = [picked["number"]] if pictured is edited else list(picked["partners"])
+                    words = [n for n in own if n in words] or words
+                figure = figures.words_over_steps(pictured, words[:MOST_ROWS], sites=sites)
+            yield {f"maps_{name}": drawn(figure), f"maps_{name}_png": saved(figure, session, name)}
+        note = (
+            ""
+            if which == VIEWS[0] or picked
+            else f"The first {MOST_ROWS} words; pick one on the desk for it alone."
+        )
+        yield {"maps_note": note}
+
+
+def saved(figure: Any, session: Session, name: str) -> Any:
+    """The figure as a file to download."""
+    path = session.path(f"attention-{name}.png")
+    figure.savefig(path, facecolor="white")
+    return gr.update(value=str(path), interactive=True)
 
 
 def drawn(figure: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .examples import examples_for
 from .looks import first_look
 from .sessions import Entry, Session, Sessions
 from .telling import shelf, told
+from .turns import Turns
 from .widgets import line
 
 log = logging.getLogger("p2p.ui")
@@ -44,11 +45,35 @@ def sentences(handler: Callable[..., Updates]) -> Callable[..., Updates]:
     return safe
 
 
+def device(handler: Callable[..., Updates]) -> Callable[..., Updates]:
+    """A handler that needs the device: it waits for its turn and says how many are ahead.
+
+    The last two arguments of a handler with a clock are the clock and the request: if the page has wished for
+    something else meanwhile, it leaves the queue.
+    """
+
+    @functools.wraps(handler)
+    def in_turn(self: Runs, *args: Any) -> Updates:
+        session = self.sessions.get(args[-1].session_hash)
+        clock = args[-2] if len(args) > 1 and isinstance(args[-2], (int, float)) else None
+        with self.turns.ticket() as mine:
+            while ahead := self.turns.ahead(mine, 0.5):
+                if clock is not None and session.outdated(clock):
+                    return
+                if self.running != session.key:
+                    runs = "one run is" if ahead == 1 else f"{ahead} runs are"
+                    yield {"line": line("busy", f"waiting for your turn \u2014 {runs} ahead of yours")}
+            yield from handler(self, *args)
+
+    return in_turn
+
+
 class Runs:
     """What the handlers are made of, for one engine and all sessions."""
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
         self.engine, self.sessions = engine, sessions
+        self.turns = Turns()
         self.running: str | None = None  # the session whose run is on the device
 
     def sentence(self, error: Exception) -> str:
@@ -70,7 +95,7 @@ class Runs:
         if source is None:
             return False
         before = session.sources()
-        session.source, session.result, session.edited = source, None, None
+        session.source, session.result, session.edited, session.exact = source, None, None, None
         session.source_path = pictures.shown(source.image, session.path("source.png"))
         self.sessions.trim(session, before)
         yield {
@@ -98,7 +123,10 @@ class Runs:
                 yield {**boards, "line": said}
                 return
         yield {**boards, "line": line("busy", "editing …")}
-        states = self.engine.p2p.stream(source, reading.edit)
+        edit = reading.edit
+        if session.exact is not None and session.exact[0] == reading.key:
+            edit = session.exact[1]
+        states = self.engine.p2p.stream(source, edit)
         result = yield from self._run(session, states, clock, "editing", session.source_path)
         if result is None:
             return
@@ -110,12 +138,14 @@ class Runs:
 
     def _finished(self, session: Session, reading: Reading, result: Any) -> Update:
         """Everything that a finished edit changes on the page."""
+        recipe_of = self.engine.core.recipe_of
         before = session.sources()
         source = result.source
         session.result, session.edited = result, None
         name = "-".join(reading.controls.prompt.lower().split())[:40]
         name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
         saved = result.save(session.path(f"{name}.png"))
+        pair = self.pair(session, reading.controls.region)
         if not result.plan.changes_nothing:
             session.remember(
                 Entry(
@@ -124,6 +154,7 @@ class Runs:
                     controls=reading.controls,
                     title=reading.controls.prompt,
                     thumb=pictures.data_uri(result.image, THUMB),
+                    path=pair[1] if pair and not reading.controls.region["show"] else "",
                     key=f"{source.key} {reading.key}",
                     family=f"{source.key} {reading.controls.prompt}",
                 )
@@ -131,8 +162,9 @@ class Runs:
         self.sessions.trim(session, before)
         run = {"computed": result.steps_computed, "total": result.steps_total}
         return {
-            "picture": self.pair(session, reading.controls.region),
+            "picture": pair,
             "line": told(result),
+            "keep": recipe_of(result).to_json(),
             "timeline": {**reading.controls.timeline, "run": run},
             "history": shelf(session),
             "download": gr.update(value=str(saved), interactive=True),
@@ -196,8 +228,10 @@ class Runs:
         """The boards that follow the words, where they differ from what the page has."""
         notes = list(reading.plan.notes) if session.source is not None else []
         update: Update = {"chips": {**chips(reading.plan), "notes": notes}}
-        for name in ("desk", "region"):
+        for name in ("desk", "region", "timeline"):
             now = getattr(reading.controls, name)
+            if name == "timeline":  # what the last run did stays on it
+                now = {**now, "run": (seen or reading.controls).timeline["run"]}
             if seen is None or now != getattr(seen, name):
                 update[name] = now
         return update

@@ -34,6 +34,7 @@ class Entry:
     controls: Any
     title: str
     thumb: str  # data URI
+    path: str = ""  # of the edited picture as the page shows it
     key: str  # of the edit, so that the same edit is one entry
     family: str  # of edits that differ in their faders, windows or region only
     made: float = field(default_factory=time.monotonic)
@@ -48,6 +49,10 @@ class Session:
     source_path: str = ""
     result: Any = None
     edited: Any = None  # the result as a source, for its maps
+    exact: tuple[str, Any] | None = (
+        None  # an edit that says more than the controls can: (their key, the edit)
+    )
+    sheet: Any = None  # the last exploration
     controls: Any = None  # what the page's controls were last seen at
     history: list[Entry] = field(default_factory=list)
     current: int | None = None
@@ -65,7 +70,10 @@ class Session:
             self._folder = Path(tempfile.mkdtemp(prefix="p2p-"))
         self._count += 1
         path = self._folder / f"{self._count:04d}-{suffix}"
-        kept = {self.source_path, *(entry.source_path for entry in self.history)}
+        kept = {
+            self.source_path,
+            *(path for entry in self.history for path in (entry.source_path, entry.path)),
+        }
         while len(self._files) >= MOST_FILES:  # Gradio has its own copy of what it has shown
             old = next((known for known in self._files if str(known) not in kept), self._files[0])
             self._files.remove(old)

@@ -33,7 +33,7 @@ def told(result: Any) -> dict[str, Any]:
     ]
     if result.mask is not None:
         parts.append(f" — region covers {float(result.mask.mean()):.0%} of the picture")
-    return line("done", *parts)
+    return line("done", *parts, edited=True)
 
 
 def shelf(session: Session) -> dict[str, Any]:

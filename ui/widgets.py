@@ -23,7 +23,7 @@ class Status(Board):
 
 
 class Line(Board):
-    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total"}."""
+    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}."""
 
     script = "line"
     about = "What the last run did."
@@ -41,16 +41,17 @@ class Examples(Board):
 
 
 class History(Board):
-    """Value: {"items": [{"src", "title"}], "current", "clicked": number or None}."""
+    """Value: {"items": [{"src", "title"}], "current", "clicked", "against"}: numbers of items, or None."""
 
     script = "history"
-    about = "Edits made: {clicked: number}."
+    about = "Edits made: {clicked: number, against: number of the edit to compare with, or null}."
 
     @staticmethod
     def clean(value: Any) -> dict[str, Any]:
         cleaned = _clickable(value, ("src", "title"))
-        current = value.get("current") if isinstance(value, dict) else None
-        return {**cleaned, "current": current if isinstance(current, int) else None}
+        value = value if isinstance(value, dict) else {}
+        marks = {n: value.get(n) if type(value.get(n)) is int else None for n in ("current", "against")}
+        return {**cleaned, **marks}
 
 
 class Look(Board):
@@ -76,6 +77,29 @@ class Look(Board):
         return cleaned
 
 
+class Guide(Board):
+    """Value: {"steps": [{"title", "text", "after"}], "done": [bool], "clicked": number or None}."""
+
+    script = "guide"
+    about = "The first-run walk: {clicked: number}."
+
+    @staticmethod
+    def clean(value: Any) -> dict[str, Any]:
+        value = value if isinstance(value, dict) else {}
+        listed, done, clicked = value.get("steps"), value.get("done"), value.get("clicked")
+        steps = [
+            {name: str(step.get(name, "")) for name in ("title", "text", "after")}
+            for step in (listed[:9] if isinstance(listed, list) else [])
+            if isinstance(step, dict)
+        ]
+        marks = [flag is True for flag in (done[: len(steps)] if isinstance(done, list) else [])]
+        return {
+            "steps": steps,
+            "done": marks + [False] * (len(steps) - len(marks)),
+            "clicked": clicked if type(clicked) is int else None,
+        }
+
+
 def _clickable(value: Any, names: Sequence[str]) -> dict[str, Any]:
     value = value if isinstance(value, dict) else {}
     listed = value.get("items")
@@ -88,13 +112,14 @@ def _clickable(value: Any, names: Sequence[str]) -> dict[str, Any]:
     return {"items": items, "clicked": clicked if whole_number else None}
 
 
-def line(kind: str, *parts: str, step: int = 0, total: int = 0) -> dict[str, Any]:
-    """A value of `Line`. A part that starts with "*" is set in bold."""
+def line(kind: str, *parts: str, step: int = 0, total: int = 0, edited: bool = False) -> dict[str, Any]:
+    """A value of `Line`. A part that starts with "*" is set in bold. edited: an edit is shown, no source."""
     return {
         "kind": kind,
         "parts": [{"text": part.removeprefix("*"), "strong": part.startswith("*")} for part in parts],
-        "step": whole(step, 0, 1000, 0),
-        "total": whole(total, 0, 1000, 0),
+        "step": whole(step, 0, 100_000, 0),
+        "total": whole(total, 0, 100_000, 0),
+        "edited": edited,
     }
 
 

@@ -19,9 +19,16 @@ CLOCK = "(...a) => { a[a.length - 1] = performance.timeOrigin + performance.now(
 DICE = "() => Math.floor(Math.random() * 1000000)"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
-PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download")
+PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
 EVERYTHING = (*PICTURE, *SETTINGS, "prompt", "examples")
-MAPS = ("maps_note", "maps_source", "maps_edit", "maps_steps")
+MAPS = ("maps_note", "maps_layers", "maps_source", "maps_edit", "maps_source_png", "maps_edit_png", "line")
+SHEET = ("explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
+# What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
+KEPT = (
+    "(...a) => { let kept = ''; try { kept = sessionStorage.getItem('p2p') || ''; } catch { } "
+    "a[0] = kept; a[a.length - 1] = performance.timeOrigin + performance.now(); return a; }"
+)
+KEEP = "(kept) => { try { sessionStorage.setItem('p2p', kept); } catch { } }"
 
 
 def named(page: Page, handler: Handler) -> Handler:
@@ -46,33 +53,43 @@ def named(page: Page, handler: Handler) -> Handler:
 def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     """Connect the page inside its `gr.Blocks`."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    device: dict[str, Any] = {**quiet, "concurrency_id": "device", "concurrency_limit": 1}
+    # The app's own queue (`turns`) lets one run on the device and tells the others how many are ahead.
+    device: dict[str, Any] = {**quiet, "concurrency_limit": None}
 
     def on(
         triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str], **how: Any
     ) -> Any:
         return gr.on(triggers, named(page, handler), page.of(*inputs), page.of(*outputs), **how)
 
-    def runs(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def runs(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         """A run on the device. The touch that goes ahead of it stops what runs for this page."""
         gr.on(
             triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
             js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
         )  # fmt: skip
-        on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device)
+        return on(
+            triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device
+        )
 
     free: dict[str, Any] = {**quiet, "concurrency_limit": None}
-    on([demo.load], handlers.start, CONTROLS, ("status", "line", "chips", "desk", "region"), **free).then(
+    on(
+        [demo.load],
+        handlers.start,
+        CONTROLS,
+        ("status", "line", "chips", "desk", "region", "timeline"),
+        **free,
+    ).then(
         named(page, handlers.first),
-        page.of("clock"),
+        page.of("keep", "clock"),
         page.of(*EVERYTHING),
-        js=CLOCK,
+        js=KEPT,
         **device,
     )
+    page["keep"].change(None, page["keep"], None, js=KEEP, **quiet)
     demo.unload(handlers.close)
 
     on(
-        [page["prompt"].input], handlers.refresh, CONTROLS, ("line", "chips", "desk", "region"),
+        [page["prompt"].input], handlers.refresh, CONTROLS, ("line", "chips", "desk", "region", "timeline"),
         trigger_mode="always_last", **free,
     )  # fmt: skip
     dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
@@ -102,4 +119,31 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), **latest, **device)
     on([page["look"].input], handlers.look, ("look",), ("look", "line"), **latest, **device)
     on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), **latest, **free)
-    on([page["maps"].expand, page["draw"].click], handlers.maps, (), (*MAPS, "line"), **device)
+    drawing = [
+        page["attention_tab"].select,
+        page["draw"].click,
+        page["maps_view"].input,
+        page["maps_layers"].input,
+    ]
+    on(drawing, handlers.maps, ("maps_view", "maps_layers"), MAPS, **latest, **device)
+
+    runs([page["line"].apply], handlers.next_source, (), EVERYTHING)
+    runs([page["guide"].select], handlers.walk, ("guide",), (*EVERYTHING, "guide"))
+    on([page["history"].apply], handlers.compare, ("history",), ("picture", "history", "line"), **free)
+
+    runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
+    runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING)
+    on([page["explore_tab"].select, page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
+
+    painting = ("line", "painting", "painter", "region")
+    on([page["region"].edit], handlers.open_painting, (), painting, **free)
+    runs([page["use_paint"].click], handlers.use_painting, ("painter", *CONTROLS), (*PICTURE, "painting"))
+    runs([page["wipe_paint"].click], handlers.wipe_painting, CONTROLS, (*PICTURE, "painting"))
+    page["close_paint"].click(lambda: gr.update(visible=False), None, page["painting"], **quiet)
+
+    recipe = ("recipe_json", "recipe_python", "line")
+    on([page["take_tab"].select], handlers.recipe, (), recipe, **free)
+    back = runs([page["bring"].upload], handlers.bring, ("bring",), (*EVERYTHING, "bring"))
+    again = runs([page["paste"].click], handlers.paste, ("recipe_json",), EVERYTHING)
+    for done in (back, again):
+        done.then(named(page, handlers.recipe), None, page.of(*recipe), **free)

@@ -1,0 +1,266 @@
+"""Explore: a strip over one control or a grid over two, as one run; and what can be taken away of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from PIL import Image
+
+from . import pictures
+from .axes import MOST_CELLS, Cell, axes, cells
+from .board import Board, number, texts, whole
+from .controls import read
+from .sessions import Session
+from .telling import settings_of
+from .widgets import line
+
+if TYPE_CHECKING:
+    from .runs import Runs
+
+SIDE = 160
+STRIP, GRID = 11, 5
+NEEDS = "There is no source picture yet. Press Generate first."
+
+
+class Explore(Board):
+    """Value: {"axes": [[name, label]], "x": name, "y": name or "", "n": columns, "m": rows, "cells": [{"src",
+    "captions"}], "columns", "along", "down", "step", "total", "clicked": number or None}."""
+
+    script = "explore"
+    about = "Explore: {x: control, y: control or '', n: columns, m: rows, clicked: number or null}."
+
+    @staticmethod
+    def clean(value: Any) -> dict[str, Any]:
+        value = value if isinstance(value, dict) else {}
+        listed = value.get("axes")
+        names = [
+            [pair[0][:240], pair[1][:240]]
+            for pair in (listed[:200] if isinstance(listed, list) else [])
+            if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
+        ]
+        shown = value.get("cells")
+        clicked = value.get("clicked")
+        columns = whole(value.get("columns"), 1, MOST_CELLS, 1)
+        return {
+            "axes": names,
+            **{
+                k: value[k][:240] if isinstance(value.get(k), str) else ""
+                for k in ("x", "y", "along", "down")
+            },
+            "n": whole(value.get("n"), 2, STRIP + 2, STRIP),
+            "m": whole(value.get("m"), 2, 7, GRID),
+            "cells": [
+                {"src": str(cell.get("src", "")), "captions": texts(cell.get("captions"), most=2)}
+                for cell in (shown[:MOST_CELLS] if isinstance(shown, list) else [])
+                if isinstance(cell, dict)
+            ],
+            "columns": columns,
+            "step": number(value.get("step"), 0, 1e6, 0),
+            "total": number(value.get("total"), 0, 1e6, 0),
+            "clicked": clicked if isinstance(clicked, int) and not isinstance(clicked, bool) else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The last exploration of a page."""
+
+    cells: Sequence[Cell]
+    images: Sequence[Image.Image]
+    columns: int
+    along: str
+    down: str
+
+
+class ExploreHandlers:
+    """Handlers of the Explore tab. Mixed into the runs."""
+
+    def offer(self: Any, explore: dict, request: gr.Request) -> Any:
+        """The controls that can be explored now."""
+        session = self.sessions.get(request.session_hash)
+        if session.source is None:
+            yield {"explore": {**explore, "axes": []}}
+            return
+        yield {"explore": offered(self, session, explore)}
+
+    def explore(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
+        """Run it."""
+        session = self.sessions.get(request.session_hash)
+        if session.source is None:
+            yield {"line": line("error", NEEDS)}
+            return
+        explore = offered(self, session, explore)
+        found = _axes(self, session)
+        x, y = found.get(explore["x"]), found.get(explore["y"])
+        if x is None:
+            yield {"line": line("error", "Choose what to explore.")}
+            return
+        if y is x:
+            y = None
+        n, m = explore["n"], explore["m"]
+        if y is not None and n * m > MOST_CELLS:
+            yield {"line": line("error", f"A grid has at most {MOST_CELLS} pictures; {n} x {m} are {n * m}.")}
+            return
+        todo = cells(x, y, n, m, session.controls, settings_of_source(session.source))
+        empty = {**explore, "cells": [], "clicked": None}
+        run = _run(self, session, todo, clock, empty)
+        images = yield from run
+        if images is None:
+            yield {"explore": {**empty, "step": 0, "total": 0}}
+            return
+        sheet = Sheet(cells=todo, images=images, columns=n, along=x.label, down=y.label if y else "")
+        session.sheet = sheet
+        yield {"explore": shown(sheet, explore)}
+        yield {
+            f"sheet_{kind}": gr.update(value=str(path), interactive=True)
+            for kind, path in exported(self.engine.figures, sheet, session).items()
+        }
+
+    def take(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
+        """A click on a cell: the controls take its settings."""
+        session = self.sessions.get(request.session_hash)
+        n, sheet = explore["clicked"], session.sheet
+        if sheet is None or n is None or not 0 <= n < len(sheet.cells):
+            return
+        cell = sheet.cells[n]
+        if settings_of_source(session.source) != cell.settings:
+            if not (yield from self.run_source(session, dict(cell.settings), clock)):
+                return
+        session.controls = cell.controls
+        yield {**settings_of(session.source), "prompt": cell.controls.prompt}
+        yield {"timeline": cell.controls.timeline, "desk": cell.controls.desk, "region": cell.controls.region}
+        yield from self.run_edit(session, clock)
+
+
+def settings_of_source(source: Any) -> dict[str, Any]:
+    return dict(source.to_dict())
+
+
+def _axes(runs: Runs, session: Session) -> dict[str, Any]:
+    reading = runs.reading(session)
+    fresh = session.source.origin is None and session.source.seed is not None
+    return axes(reading.controls, settings_of_source(session.source), fresh=fresh)
+
+
+def offered(runs: Runs, session: Session, explore: dict) -> dict[str, Any]:
+    """The value with the axes there are; what was chosen stays while it is there."""
+    found = _axes(runs, session)
+    x = explore["x"] if explore["x"] in found else next(iter(found))
+    y = explore["y"] if explore["y"] in found else ""
+    return {**explore, "axes": [[axis.name, axis.label] for axis in found.values()], "x": x, "y": y}
+
+
+def _run(runs: Runs, session: Session, todo: list[Cell], clock: float, explore: dict) -> Any:
+    """All cells' pictures, source by source, each source's edits as one run. None if it was stopped."""
+    engine, mine = runs.engine, settings_of_source(session.source)
+    groups: dict[str, list[int]] = {}
+    for i, cell in enumerate(todo):
+        groups.setdefault(repr(sorted(cell.settings.items())), []).append(i)
+    images: list[Image.Image | None] = [None] * len(todo)
+    steps = mine["steps"]
+    total = sum(steps * (len(members) + 1) for members in groups.values())
+    step, computed = 0, 0
+    extra: list[Any] = []
+    try:
+        for members in groups.values():
+            settings = dict(todo[members[0]].settings)
+            source = session.source
+            if settings != mine:
+                made = engine.p2p.record(settings.pop("prompt"), **settings)
+                source = yield from _through(runs, session, made, clock, explore, step, total)
+                if source is None:
+                    return None
+                extra.append(source)
+            step += steps
+            edits = [read(engine, source.prompt.text, todo[i].controls, steps).edit for i in members]
+            run = engine.p2p.stream_many(source, edits)
+            results = yield from _through(runs, session, run, clock, explore, step, total)
+            if results is None:
+                return None
+            step += steps * len(members)
+            for i, result in zip(members, results, strict=True):
+                images[i] = result.image
+            computed += sum(result.steps_computed for result in results)
+        plain = len(todo) * steps
+        said = (
+            f"{len(todo)} pictures — computed *{computed}* of {plain} steps, the others were shared or known"
+        )
+        yield {"line": line("done", *_stars(said))}
+        return images
+    finally:
+        for source in extra:
+            if source.key not in session.sources():
+                engine.p2p.forget(source)
+
+
+def _stars(text: str) -> list[str]:
+    """Parts for `line`: what stands between stars is set in bold."""
+    return [("*" if i % 2 else "") + part for i, part in enumerate(text.split("*")) if part]
+
+
+def _through(
+    runs: Runs, session: Session, states: Any, clock: float, explore: dict, first: int, total: int
+) -> Any:
+    """Drive a run, telling how far it is; None if the page wanted something else."""
+    step, last = first, 0.0
+    runs.running = session.key
+    try:
+        while True:
+            if session.outdated(clock):
+                if session.stopped > clock:
+                    yield {"line": line("stopped", "Stopped; what was computed is kept.")}
+                return None
+            try:
+                next(states)
+            except StopIteration as stop:
+                return stop.value
+            step += 1
+            if time.perf_counter() - last > 0.3:
+                last = time.perf_counter()
+                yield {
+                    "line": line(
+                        "busy", f"exploring — step {step} of at most {total}", step=step, total=total
+                    ),
+                    "explore": {**explore, "step": step, "total": total},
+                }
+    finally:
+        runs.running = None
+        states.close()
+
+
+def shown(sheet: Sheet, explore: dict) -> dict[str, Any]:
+    return {
+        **explore,
+        "cells": [
+            {"src": pictures.data_uri(image, SIDE), "captions": list(cell.captions)}
+            for cell, image in zip(sheet.cells, sheet.images, strict=True)
+        ],
+        "columns": sheet.columns,
+        "along": sheet.along,
+        "down": sheet.down,
+        "step": 0,
+        "total": 0,
+        "clicked": None,
+    }
+
+
+def exported(figures: Any, sheet: Sheet, session: Session) -> dict[str, Path]:
+    """The sheet as a PNG with captions, and as animations there and back, by kind."""
+    found = {}
+    path = session.path("sheet.png")
+    large = [pictures.enlarged(image, 256) for image in sheet.images]
+    names = [", ".join(cell.captions) for cell in sheet.cells]
+    title = sheet.along + (f" and {sheet.down}" if sheet.down else "")
+    figures.sheet(large, names, columns=sheet.columns, title=title).save(path)
+    found["png"] = path
+    frames, times = figures.animation(large)
+    for kind, how in (("gif", {"optimize": False}), ("webp", {"quality": 85})):
+        path = session.path(f"sheet.{kind}")
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0, **how)
+        found[kind] = path
+    return found
