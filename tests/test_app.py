@@ -22,6 +22,7 @@ from ui.desk import Desk, keys, with_words
 from ui.examples import PAPER, STORYBOOK
 from ui.handlers import Handlers
 from ui.layout import Page
+from ui.looks import USUAL, VIEWS
 from ui.region import Region
 from ui.sessions import Sessions
 from ui.timeline import Timeline
@@ -286,11 +287,16 @@ def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
     assert confined["region"]["chosen"] == ["castle/0"]
 
 
-def test_the_figures_of_all_words(handlers: Handlers) -> None:
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_figures_of_all_words(handlers: Handlers, p2p: PromptToPrompt, view: str) -> None:
+    assert "no source picture" in last(handlers.maps(view, USUAL, who()))["maps_note"]
     generated(handlers)
     last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    drawn = last(handlers.maps(who()))
-    assert drawn["maps_source"]["value"].axes and drawn["maps_edit"]["value"].axes
+    for layers in (USUAL, next(iter(p2p.map_layers(handlers.sessions.get("me").source))), "no such layers"):
+        drawn = last(handlers.maps(view, layers, who()))
+        assert drawn["maps_source"]["value"].axes and drawn["maps_edit"]["value"].axes
+        assert Image.open(drawn["maps_edit_png"]["value"]).width > 200
+        assert drawn["maps_layers"]["value"] == (USUAL if layers == "no such layers" else layers)
 
 
 def test_history_puts_everything_back(handlers: Handlers) -> None:

@@ -133,7 +133,8 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
     runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING)
-    on([page["explore_tab"].select, page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
+    near = [page["explore_tab"].select, page["explore"].focus]
+    on(near, handlers.offer, ("explore",), ("explore", "line"), **free)
 
     painting = ("line", "painting", "painter", "region")
     on([page["region"].edit], handlers.open_painting, (), painting, **free)

@@ -1,0 +1,538 @@
+"""The mixing desk's parts without a browser: queue, axes, explorations, recipes, painted regions."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from p2p_core import Blend, Edit, PromptToPrompt, load_recipe, mask_text
+from p2p_core.masks import mask_array
+from ui import Engine
+from ui.axes import axes, cells
+from ui.controls import Controls, of_edit, read
+from ui.desk import Desk, keys, weights_by_number, with_words
+from ui.explore import Explore
+from ui.handlers import Handlers
+from ui.painting import mask_of
+from ui.region import Region, toggled
+from ui.sessions import Sessions
+from ui.timeline import Timeline
+from ui.turns import Turns
+from ui.widgets import Guide, History
+
+from . import tiny
+
+HOUSE, CASTLE = "a red house on a snowy hill", "a red castle on a snowy hill at night"
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def p2p() -> PromptToPrompt:
+    return PromptToPrompt(tiny.pipeline("v_prediction"))
+
+
+@pytest.fixture
+def handlers(p2p: PromptToPrompt) -> Handlers:
+    p2p.forget_edits()
+    return Handlers(Engine(p2p=p2p), Sessions(forget=p2p.forget))
+
+
+def who(name: str = "me") -> Any:
+    return SimpleNamespace(session_hash=name)
+
+
+def last(updates: Any) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for update in updates:
+        merged.update(update)
+    return merged
+
+
+def said(update: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in update["line"]["parts"])
+
+
+def begun(handlers: Handlers, name: str = "me", prompt: str = HOUSE) -> dict[str, Any]:
+    done = last(handlers.generate(prompt, 3, STEPS, 5.0, "", 0.0, who(name)))
+    assert done["line"]["kind"] == "done"
+    return done
+
+
+def boards(prompt: str, **changes: Any) -> tuple[str, dict, dict, dict]:
+    c = Controls.fresh(prompt, **changes)
+    return c.prompt, c.desk, c.timeline, c.region
+
+
+# --- whose turn it is -----------------------------------------------------------------------------------
+
+
+def test_first_come_first_served() -> None:
+    turns, order, started = Turns(), [], threading.Semaphore(0)
+
+    def visitor(n: int) -> None:
+        with turns.ticket() as mine:
+            started.release()
+            while turns.ahead(mine, 5):
+                pass
+            order.append(n)
+            time.sleep(0.01)
+
+    threads = []
+    for n in range(6):
+        threads.append(threading.Thread(target=visitor, args=(n,)))
+        threads[-1].start()
+        started.acquire()
+    for thread in threads:
+        thread.join(10)
+    assert order == list(range(6)) and len(turns) == 0
+
+
+def test_the_number_ahead_falls_and_a_place_is_given_back() -> None:
+    turns = Turns()
+    with turns.ticket() as first:
+        with pytest.raises(RuntimeError), turns.ticket():
+            raise RuntimeError
+        with turns.ticket() as second:
+            assert turns.ahead(first, 0.01) == 0 and turns.ahead(second, 0.01) == 1
+        assert len(turns) == 1
+
+
+def test_another_visitor_is_told_how_many_are_ahead(handlers: Handlers) -> None:
+    begun(handlers)
+    with handlers.turns.ticket():
+        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+        assert "one run is ahead of yours" in said(next(waiting))
+        handlers.sessions.get("me").want(2.0)  # meanwhile the page wants something else
+        assert list(waiting) == [] and len(handlers.turns) == 1
+    assert last(handlers.edit(*boards(CASTLE), 3.0, who()))["line"]["kind"] == "done"
+
+
+def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
+    begun(handlers)
+    with handlers.turns.ticket():
+        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+        next(waiting)
+        waiting.close()
+        assert len(handlers.turns) == 1
+
+
+# --- mute and solo --------------------------------------------------------------------------------------
+
+
+def desk(text: str, **changes: Any) -> dict[str, Any]:
+    words = text.split()
+    return with_words(Desk.clean(changes), words, ["kept"] * len(words), [False] * len(words))
+
+
+def test_mute_and_solo_silence_words_and_keep_their_faders() -> None:
+    assert weights_by_number(desk("a red house", weights={"red/0": 1.5}, muted=["red/0"])) == {1: 0.0}
+    assert weights_by_number(desk("a red house , big", solo=["red/0", "big/0"])) == {0: 0.0, 2: 0.0}
+    muted = desk("a red house", weights={"red/0": 1.5}, muted=["red/0"])
+    assert muted["weights"] == {"red/0": 1.5}
+    assert weights_by_number({**muted, "muted": []}) == {1: 1.5}
+    assert weights_by_number(desk("a red house", solo=["dragon/0"])) == {}, (
+        "a solo word that left silences nobody"
+    )
+
+
+# --- controls and edits, both ways ----------------------------------------------------------------------
+
+WORDS = HOUSE.split()
+fractions = st.integers(0, 20).map(lambda i: i / 20)
+windows = st.tuples(fractions, fractions).map(sorted)
+some_keys = st.lists(st.sampled_from(keys(CASTLE.split())), max_size=3, unique=True)
+
+
+@st.composite
+def wishes(draw: Any) -> Controls:
+    chosen = draw(some_keys)
+    region = {
+        "chosen": chosen,
+        "out": [k for k in draw(some_keys) if k not in chosen],
+        "threshold": draw(fractions),
+        "start": draw(fractions),
+        "soft": draw(st.sampled_from([0.0, 0.1, 0.3])),
+        "mask": draw(st.sampled_from(["", mask_text(np.eye(8))])),
+    }
+    if not chosen and not region["mask"]:
+        region = {}
+    return Controls.fresh(
+        draw(st.sampled_from([CASTLE, HOUSE, "a castle"])),
+        desk=Desk.clean(
+            {
+                "weights": draw(
+                    st.dictionaries(
+                        st.sampled_from(keys(CASTLE.split())), st.sampled_from([-2, 0.5, 1.75]), max_size=3
+                    )
+                )
+            }
+        ),
+        timeline=Timeline.clean(
+            {
+                "cross": draw(windows),
+                "self": draw(windows),
+                "faders": draw(windows),
+                "words": {k: draw(windows) for k in draw(some_keys)},
+            }
+        ),
+        region=Region.clean(region),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(wishes())
+def test_an_edit_comes_back_to_the_controls_that_asked_for_it(p2p: PromptToPrompt, wish: Controls) -> None:
+    engine = Engine(p2p=p2p)
+    asked = read(engine, HOUSE, wish, STEPS)
+    again, notes = of_edit(engine, HOUSE, Edit.from_json(asked.edit.to_json()), STEPS)
+    assert read(engine, HOUSE, again, STEPS).edit == asked.edit and not notes
+
+
+def test_phrases_and_words_come_to_faders(p2p: PromptToPrompt) -> None:
+    edit = Edit(
+        CASTLE,
+        weights={"red castle": 1.5, "castle": 0.5, "#0": 9.0},
+        cross_steps={"default_": 0.4, "snowy hill": (0.1, 0.6)},
+        kind="refine",
+    )
+    controls, notes = of_edit(Engine(p2p=p2p), HOUSE, edit, STEPS)
+    assert controls.desk["weights"] == {"a/0": 2.0, "red/0": 1.5, "castle/0": 1.5}
+    assert controls.timeline["words"] == {"snowy/0": [0.1, 0.6], "hill/0": [0.1, 0.6]}
+    assert controls.extra == {"kind": "refine"} and "-2 to 2" in notes[0]
+
+
+# --- explore --------------------------------------------------------------------------------------------
+
+
+def wish_and_settings(p2p: PromptToPrompt, **region: Any) -> tuple[Controls, dict[str, Any]]:
+    controls = Controls.fresh(CASTLE, region=Region.clean(region))
+    source = {"prompt": HOUSE, "seed": 7, "steps": STEPS, "guidance_scale": 5.0, "negative_prompt": ""}
+    return read(Engine(p2p=p2p), HOUSE, controls, STEPS).controls, source
+
+
+def test_every_control_is_an_axis(p2p: PromptToPrompt) -> None:
+    controls, source = wish_and_settings(p2p, chosen=["castle/0"])
+    found = axes(controls, source)
+    faders = {f"fader:{key}" for key in keys(CASTLE.split())}
+    assert set(found) == {"window:cross", "window:self", "region", "seed", "guidance"} | faders
+    assert found["fader:snowy/0"].values(5) == [-2, -1, 0, 1, 2]
+    assert found["seed"].values(3) == [7, 8, 9] and found["window:cross"].values(3) == [0, 0.5, 1]
+    assert set(axes(controls, source)) - set(axes(controls, source, fresh=False)) == {"seed", "guidance"}
+
+
+def test_a_grid_runs_along_and_down(p2p: PromptToPrompt) -> None:
+    controls, source = wish_and_settings(p2p)
+    found = axes(controls, source)
+    grid = cells(found["fader:snowy/0"], found["seed"], 3, 2, controls, source)
+    assert [cell.captions for cell in grid] == [
+        (c, s) for s in ("7", "8") for c in ("-2.00", "+0.00", "+2.00")
+    ]
+    assert [cell.settings["seed"] for cell in grid] == [7, 7, 7, 8, 8, 8]
+    assert grid[2].controls.desk["weights"] == {"snowy/0": 2} and source["seed"] == 7
+    assert controls.desk["weights"] == {}, "the page's own controls stay"
+
+
+def explored(handlers: Handlers, clock: float = 5.0, **asked: Any) -> dict[str, Any]:
+    return last(handlers.explore(Explore.clean(asked), clock, who()))
+
+
+def test_a_strip_shares_steps_and_is_what_single_edits_give(handlers: Handlers, p2p: PromptToPrompt) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    p2p.forget_edits()
+    done = explored(handlers, x="window:cross", n=5)
+    shown = done["explore"]
+    assert len(shown["cells"]) == 5 and shown["columns"] == 5 and shown["along"] == "layout window"
+    assert [cell["captions"] for cell in shown["cells"]] == [["0%"], ["25%"], ["50%"], ["75%"], ["100%"]]
+    computed = int(said(done).split("computed ")[1].split(" of")[0])
+    assert computed < 5 * STEPS
+    session = handlers.sessions.get("me")
+    for cell, image in zip(session.sheet.cells, session.sheet.images, strict=True):
+        edit = read(handlers.engine, HOUSE, cell.controls, STEPS).edit
+        alone = np.asarray(p2p.edit(session.source, edit).image).astype(int)
+        assert np.abs(np.asarray(image).astype(int) - alone).max() <= 1
+    for kind in ("png", "gif", "webp"):
+        with Image.open(done[f"sheet_{kind}"]["value"]) as picture:
+            assert picture.width > 200
+            assert (getattr(picture, "n_frames", 1) > 20) == (kind != "png")
+
+
+def test_a_click_takes_the_cells_settings(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    shown = explored(handlers, x="fader:snowy/0", y="seed", n=2, m=2)["explore"]
+    session = handlers.sessions.get("me")
+    taken = last(handlers.take({**shown, "clicked": 2}, 9.0, who()))
+    assert taken["seed"] == 4 and taken["desk"]["weights"] == {"snowy/0": -2.0} and taken["prompt"] == CASTLE
+    assert session.source.seed == 4
+    one, other = (np.asarray(i).astype(int) for i in (session.result.image, session.sheet.images[2]))
+    assert np.abs(one - other).max() <= 1, "a row's last bits may change with the size of its batch"
+    assert last(handlers.take({**shown, "clicked": 99}, 10.0, who())) == {}
+
+
+def test_explorations_that_make_no_sense_say_so(handlers: Handlers) -> None:
+    assert "no source picture" in said(explored(handlers, x="seed"))
+    begun(handlers)
+    assert "at most 48" in said(explored(handlers, x="window:cross", y="window:self", n=13, m=7))
+    odd = explored(handlers, x="window:cross", y="window:cross", n=2)  # twice the same is a strip
+    assert odd["explore"]["down"] == "" and len(odd["explore"]["cells"]) == 2
+
+
+def test_a_stopped_exploration_keeps_the_page(handlers: Handlers, p2p: PromptToPrompt) -> None:
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    run = handlers.explore(Explore.clean({"x": "seed", "n": 3}), 5.0, who())
+    next(run)
+    session.stop(6.0)
+    assert last(run)["line"]["kind"] == "stopped"
+    assert session.sheet is None and p2p.cache.steps(session.source.key) == STEPS
+    assert len(handlers.turns) == 0
+    assert len(explored(handlers, 7.0, x="seed", n=2)["explore"]["cells"]) == 2
+
+
+def test_sources_of_an_exploration_are_freed(handlers: Handlers, p2p: PromptToPrompt) -> None:
+    begun(handlers)
+    before = p2p.cache.nbytes
+    explored(handlers, x="seed", n=3)
+    assert p2p.cache.nbytes == before
+
+
+# --- take away and bring back ---------------------------------------------------------------------------
+
+
+def elaborate(handlers: Handlers) -> dict[str, Any]:
+    begun(handlers)
+    asked = boards(
+        CASTLE,
+        desk=Desk.clean({"weights": {"snowy/0": 1.5}, "muted": ["red/0"]}),
+        timeline=Timeline.clean({"cross": [0.1, 0.7], "words": {"castle/0": [0, 0.4]}, "faders": [0, 0.9]}),
+        region=Region.clean({"chosen": ["castle/0"], "mask": mask_text(np.eye(8)), "soft": 0.1}),
+    )
+    return last(handlers.edit(*asked, 1.0, who()))
+
+
+@pytest.mark.parametrize("how", ["png", "json", "text", "reload"])
+def test_everything_comes_back_pixel_for_pixel(
+    handlers: Handlers, p2p: PromptToPrompt, tmp_path: Any, how: str
+) -> None:
+    done = elaborate(handlers)
+    picture = handlers.sessions.get("me").result.image.tobytes()
+    recipe = last(handlers.recipe(who()))
+    p2p.forget_edits()
+    if how == "png":
+        back = last(handlers.bring(done["download"]["value"], 2.0, who("other")))
+    elif how == "json":
+        (tmp_path / "r.json").write_text(recipe["recipe_json"])
+        back = last(handlers.bring(str(tmp_path / "r.json"), 2.0, who("other")))
+    elif how == "text":
+        back = last(handlers.paste(recipe["recipe_json"], 2.0, who("other")))
+    else:
+        back = last(handlers.first(done["keep"], 2.0, who("other")))
+    other = handlers.sessions.get("other")
+    assert other.result.image.tobytes() == picture
+    assert back["source_prompt"] == HOUSE and back["prompt"] == CASTLE and back["seed"] == 3
+    assert other.controls.timeline["words"] == {"castle/0": [0, 0.4]}
+    assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, "a muted word is a fader at 0"
+    assert other.controls.region["chosen"] == ["castle/0"] and other.controls.region["soft"] == 0.1
+
+
+def test_the_python_lines_give_the_same_picture(
+    handlers: Handlers, p2p: PromptToPrompt, tmp_path: Any
+) -> None:
+    elaborate(handlers)
+    session = handlers.sessions.get("me")
+    lines = last(handlers.recipe(who()))["recipe_python"]
+    lines = lines.replace("edit.png", str(tmp_path / "edit.png"))
+    scope: dict[str, Any] = {}
+    loaded = PromptToPrompt.from_pretrained
+    try:
+        PromptToPrompt.from_pretrained = lambda *_, **__: p2p  # type: ignore[method-assign,assignment]
+        exec(compile(lines, "recipe", "exec"), scope)
+    finally:
+        PromptToPrompt.from_pretrained = loaded  # type: ignore[method-assign]
+    assert scope["result"].image.tobytes() == session.result.image.tobytes()
+    assert (tmp_path / "edit.png").exists()
+
+
+def test_a_recipe_that_no_control_can_show_runs_as_it_is(handlers: Handlers, p2p: PromptToPrompt) -> None:
+    edit = Edit(
+        CASTLE,
+        weights={"snowy": 7.5},
+        self_pixels=16,
+        kind="refine",
+        blend=Blend(target_words=("castle",), subtract_words=("hill",), subtract_threshold=0.8),
+    )
+    recipe = {
+        "p2p": 1,
+        "model": "elsewhere",
+        "source": {"prompt": HOUSE, "seed": 3, "steps": STEPS, "guidance_scale": 5.0},
+        "edits": [edit.to_dict()],
+    }
+    back = last(handlers.paste(json.dumps(recipe), 1.0, who()))
+    source = p2p.generate(HOUSE, seed=3, steps=STEPS, guidance_scale=5.0)
+    session = handlers.sessions.get("me")
+    assert session.result.image.tobytes() == p2p.edit(source, edit).image.tobytes()
+    assert "made with elsewhere" in said(back) and "-2 to 2" in said(back)
+    moved = last(
+        handlers.edit(
+            CASTLE,
+            {**session.controls.desk, "weights": {}},
+            session.controls.timeline,
+            session.controls.region,
+            2.0,
+            who(),
+        )
+    )
+    assert moved["line"]["kind"] == "done" and session.result.edit.weights == {}
+    assert session.result.edit.kind == "refine", "what no control shows stays as the recipe had it"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"edits": []}', '{"source": {"prompt": 5}, "edits": [{}]}', "[" * 5000]
+)
+def test_what_is_no_recipe_is_a_sentence(handlers: Handlers, text: str) -> None:
+    done = begun(handlers)
+    assert last(handlers.paste(text, 2.0, who()))["line"]["kind"] == "error"
+    assert handlers.sessions.get("me").source is not None and done
+
+
+@pytest.mark.parametrize(
+    "name, data", [("a.png", b"no picture"), ("b.json", b"{"), ("c.png", None), ("d.json", b"\xff\xfe")]
+)
+def test_files_that_hold_no_recipe_are_a_sentence(
+    handlers: Handlers, tmp_path: Any, name: str, data: bytes | None
+) -> None:
+    file = tmp_path / name
+    if data is None:
+        Image.new("RGB", (8, 8)).save(file)
+    else:
+        file.write_bytes(data)
+    assert last(handlers.bring(str(file), 1.0, who()))["line"]["kind"] == "error"
+
+
+def test_a_kept_page_of_an_older_version_gives_way_to_the_first_example(handlers: Handlers) -> None:
+    for kept in ("{", '{"p2p": 0}', '{"source": {"prompt": "x", "colour": 1}, "edits": [{"prompt": "x"}]}'):
+        assert last(handlers.first(kept, 1.0, who()))["line"]["kind"] == "idle"
+
+
+# --- an edit as the next source -------------------------------------------------------------------------
+
+
+def test_an_edit_becomes_the_source_and_its_recipe_holds_both(
+    handlers: Handlers, p2p: PromptToPrompt
+) -> None:
+    begun(handlers)
+    assert "no edit" in said(last(handlers.next_source(0.5, who())))
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    session = handlers.sessions.get("me")
+    first = session.result.image.tobytes()
+    now = last(handlers.next_source(2.0, who()))
+    assert now["source_prompt"] == now["prompt"] == CASTLE and session.source.image.tobytes() == first
+    last(handlers.edit(*boards("a red castle on a snowy hill"), 3.0, who()))
+    second = session.result.image.tobytes()
+    recipe = load_recipe(json.loads(last(handlers.recipe(who()))["recipe_json"]))
+    assert [edit.prompt for edit in recipe.edits] == [CASTLE, "a red castle on a snowy hill"]
+    last(handlers.paste(recipe.to_json(), 4.0, who("other")))
+    assert handlers.sessions.get("other").result.image.tobytes() == second
+    names = [name for name, _ in last(handlers.offer(Explore.clean({}), who()))["explore"]["axes"]]
+    assert "seed" not in names, "an edit can't be generated again with another seed"
+
+
+# --- history --------------------------------------------------------------------------------------------
+
+
+def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    done = last(handlers.edit(*boards("a red house on a hill"), 9.0, who()))
+    both = last(handlers.compare(History.clean({"against": 0}), who()))
+    session = handlers.sessions.get("me")
+    assert both["picture"][0] == session.history[0].path and both["history"]["against"] == 0
+    assert CASTLE in said(both)
+    assert last(handlers.compare(History.clean({}), who()))["picture"][0] == done["picture"][0]
+    assert last(handlers.compare(History.clean({"against": 9}), who()))["history"]["against"] is None
+
+
+# --- painting -------------------------------------------------------------------------------------------
+
+
+def painted(box: tuple[int, int, int, int]) -> dict[str, Any]:
+    layer = Image.new("RGBA", (512, 512))
+    layer.paste((230, 82, 41, 136), box)
+    return {"background": None, "layers": [layer], "composite": None}
+
+
+def test_strokes_become_a_mask() -> None:
+    mask = mask_array(mask_of(painted((0, 0, 256, 512)), mask_text))
+    assert mask.shape == (128, 128) and mask[:, :64].all() and not mask[:, 64:].any()
+    for nothing in (
+        None,
+        {},
+        {"layers": []},
+        {"layers": [Image.new("RGBA", (64, 64))]},
+        {"layers": ["x"]},
+        5,
+    ):
+        assert mask_of(nothing, mask_text) == ""
+
+
+def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
+    assert "no source picture" in said(last(handlers.open_painting(who())))
+    begun(handlers)
+    opened = last(handlers.open_painting(who()))
+    assert opened["painting"]["visible"] and opened["painter"]["value"]["background"].size[1] >= 512
+    used = last(handlers.use_painting(painted((0, 0, 256, 512)), *boards(CASTLE), 1.0, who()))
+    session = handlers.sessions.get("me")
+    assert not used["painting"]["visible"] and used["region"]["mask"]
+    assert session.result.mask[:, 0].all() and not session.result.mask[:, -1].any()
+    wiped = last(
+        handlers.wipe_painting(
+            CASTLE, *(getattr(session.controls, n) for n in ("desk", "timeline", "region")), 2.0, who()
+        )
+    )
+    assert session.result.mask is None and wiped["line"]["kind"] == "done"
+
+
+def test_in_out_and_off() -> None:
+    region = Region.clean({"out": ["castle/0"]})
+    assert toggled(region, "castle/0")["chosen"] == ["castle/0"] and not toggled(region, "castle/0")["out"]
+
+
+# --- the guide ------------------------------------------------------------------------------------------
+
+
+def test_the_walk_unlocks_in_order(handlers: Handlers) -> None:
+    guide = Guide.clean({"steps": [{"title": str(i)} for i in range(3)], "clicked": 0})
+    assert guide["done"] == [False] * 3
+    done = last(handlers.walk(guide, 1.0, who()))["guide"]["done"]
+    assert done == [True, False, False]
+    assert last(handlers.walk({**guide, "clicked": 7}, 2.0, who())) == {}
+
+
+# --- odd payloads ---------------------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("board", [Desk, Timeline, Region, Explore, History, Guide])
+@given(value=st.data())
+@settings(max_examples=60, deadline=None)
+def test_boards_make_sense_of_anything(board: Any, value: Any) -> None:
+    names = list(board.clean(None))
+    given_ = value.draw(anything | st.fixed_dictionaries({}, optional={name: anything for name in names}))
+    cleaned = board.clean(given_)
+    assert board.clean(cleaned) == cleaned and list(cleaned) == names
+    json.dumps(cleaned)
