@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -35,9 +35,15 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+class Served(NamedTuple):
+    url: str
+    seconds: float  # until the page was served
+    pid: int
+
+
 @contextmanager
-def served(*arguments: str, patience: float = 90, folder: Path | None = None) -> Iterator[tuple[str, float]]:
-    """`python app.py` on a free port; gives its address and the seconds until the page was served.
+def served(*arguments: str, patience: float = 90, folder: Path | None = None) -> Iterator[Served]:
+    """`python app.py` on a free port.
 
     folder: where it puts its temporary files.
     """
@@ -62,7 +68,7 @@ def served(*arguments: str, patience: float = 90, folder: Path | None = None) ->
                 if time.monotonic() - begun > patience:
                     raise AssertionError(f"app.py served no page within {patience} s") from None
                 time.sleep(0.1)
-        yield url, time.monotonic() - begun
+        yield Served(url, time.monotonic() - begun, process.pid)
         log.seek(0)
         said = log.read()
         assert "Traceback" not in said, said[-4000:]

@@ -1,0 +1,168 @@
+"""How the app feels, in numbers: `python -m benchmarks.app`. Needs Chromium and requirements-dev.txt.
+
+Starts `app.py` with the bundled model and drives it in headless Chromium: from a key press on a fader to the
+first changed frame, frames a second while a fader is dragged, the page's weight, and the server's memory after
+many edits. Writes docs/app.json and docs/app.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.app_fixtures import browser, served
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 120_000
+WATCH = """() => {
+    const image = document.querySelectorAll('#picture img')[1];
+    window.frames_ = [];
+    new MutationObserver(() => window.frames_.push(performance.now()))
+        .observe(image, { attributes: true, attributeFilter: ['src'] });
+    window.addEventListener('keydown', () => { window.pressed_ = performance.now(); window.frames_ = []; }, true);
+}"""
+
+
+def settled(page: Any) -> None:
+    page.evaluate(
+        """async () => {
+            const line = document.querySelector('.line');
+            for (let quiet = 0; quiet < 6; quiet = line.dataset.kind === 'busy' ? 0 : quiet + 1)
+                await new Promise((done) => setTimeout(done, 50));
+        }"""
+    )
+
+
+def presses(page: Any, count: int) -> list[float]:
+    """Milliseconds from a key press on a fader to the first changed frame."""
+    page.locator(".fader input").nth(1).focus()
+    waits = []
+    for n in range(count):
+        page.keyboard.press("ArrowUp" if n % 20 < 10 else "ArrowDown")
+        page.wait_for_function("() => window.frames_.length > 0", timeout=PATIENCE)
+        waits.append(page.evaluate("() => window.frames_[0] - window.pressed_"))
+        settled(page)
+    return waits
+
+
+def dragging(page: Any, seconds: float) -> float:
+    """Frames a second while a fader is dragged up and down."""
+    box = page.locator(".fader input").nth(1).bounding_box()
+    x, top, height = box["x"] + box["width"] / 2, box["y"], box["height"]
+    page.mouse.move(x, top + height * 0.27)
+    page.mouse.down()
+    page.evaluate("() => { window.frames_ = []; }")
+    begun, n = time.monotonic(), 0
+    while time.monotonic() - begun < seconds:
+        n += 1
+        page.mouse.move(x, top + height * (0.2 + 0.6 * abs((n % 40) / 20 - 1)))
+        page.wait_for_timeout(16)
+    frames = page.evaluate("() => window.frames_.length")
+    page.mouse.up()
+    settled(page)
+    return float(frames / seconds)
+
+
+def memory(pid: int) -> float:
+    """Resident megabytes of a process (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1000
+    raise OSError(f"No VmRSS of process {pid}.")
+
+
+def many_edits(page: Any, pid: int, count: int) -> list[tuple[int, float]]:
+    """(edits so far, megabytes) while edits of ever other prompts and faders are made."""
+    found = [(0, memory(pid))]
+    colors = ("red", "blue", "green", "yellow", "pink", "purple", "orange", "white")
+    things = ("castle", "house", "tree", "car", "cat", "dog", "boat", "cake", "rocket", "mushroom")
+    box = page.locator("#edit-prompt textarea, #edit-prompt input").first
+    for n in range(1, count + 1):
+        runs = int(page.locator(".line").get_attribute("data-runs"))
+        box.fill(f"a {colors[n % 8]} {things[n % 10]} on a {'snowy ' if n % 3 else ''}hill")
+        box.press("Enter")
+        page.wait_for_function(
+            "(n) => { const { kind, runs } = document.querySelector('.line').dataset;"
+            " return kind === 'done' && runs > n; }",
+            arg=runs,
+            timeout=PATIENCE,
+        )
+        if n % 25 == 0:
+            found.append((n, memory(pid)))
+            print(f"{n} edits, {found[-1][1]:.0f} MB", flush=True)
+    return found
+
+
+def page_text(result: dict[str, Any]) -> str:
+    """The Markdown page."""
+    keys, held = result["key to first changed frame, ms"], result["server memory, MB"]
+    rows = [
+        ("key press to first changed frame, median", f"{keys['median']:.0f} ms"),
+        (f"the same, 95th percentile of {keys['presses']}", f"{keys['95th']:.0f} ms"),
+        ("frames a second while dragging a fader", f"{result['frames a second while dragging']:.1f}"),
+        ("page weight, all requests of the first load", f"{result['page weight, MB']:.1f} MB"),
+        ("until the page is served", f"{result['page served after, s']:.1f} s"),
+        (f"server's memory after {held[0][0]} edits", f"{held[0][1]:.0f} MB"),
+        (f"after {held[len(held) // 2][0]}", f"{held[len(held) // 2][1]:.0f} MB"),
+        (f"after {held[-1][0]}", f"{held[-1][1]:.0f} MB"),
+    ]
+    text = "# How the app feels\n\n`python -m benchmarks.app`, the bundled model, 30 steps, headless Chromium and "
+    text += f"the server on the same {result['cores']} cores.\n\n| what | measured |\n|---|--:|\n"
+    return text + "".join(f"| {name} | {value} |\n" for name, value in rows)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    import os
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--presses", type=int, default=50)
+    parser.add_argument("--edits", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of dragging")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    args = parser.parse_args(argv)
+    with served() as (url, waited, pid), browser() as chromium:
+        page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        weight = 0
+
+        def count(response: Any) -> None:
+            nonlocal weight
+            weight += int(response.headers.get("content-length", 0))
+
+        page.on("response", count)
+        page.goto(url)
+        page.wait_for_selector(".pill.ready", timeout=PATIENCE)
+        page.wait_for_selector('.line[data-kind="done"]', timeout=PATIENCE)
+        settled(page)
+        loaded = weight
+        page.evaluate("() => document.querySelector('.board.guide .close')?.click()")
+        page.evaluate(WATCH)
+        waits = presses(page, args.presses)
+        frames = dragging(page, args.seconds)
+        held = many_edits(page, pid, args.edits)
+    result = {
+        "key to first changed frame, ms": {
+            "presses": len(waits),
+            "median": round(statistics.median(waits), 1),
+            "95th": round(sorted(waits)[max(0, round(0.95 * len(waits)) - 1)], 1),
+        },
+        "frames a second while dragging": round(frames, 1),
+        "page weight, MB": round(loaded / 1e6, 2),
+        "page served after, s": round(waited, 1),
+        "server memory, MB": [[n, round(mb)] for n, mb in held],
+        "cores": os.cpu_count(),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "app.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "app.md").write_text(page_text(result))
+    print(page_text(result))
+
+
+if __name__ == "__main__":
+    main()
