@@ -1,8 +1,8 @@
 """How the app feels, in numbers: `python -m benchmarks.app`. Needs Chromium and requirements-dev.txt.
 
-Starts `app.py` with the bundled model and drives it in headless Chromium: from a key press on a fader to the
-first changed frame, frames a second while a fader is dragged, the page's weight, and the server's memory after
-many edits. Writes docs/app.json and docs/app.md.
+Starts `app.py` with the bundled model and drives it in headless Chromium: from a key press on a fader to
+the first changed frame, frames a second while a fader is dragged, the page's weight, and the server's memory
+after many edits. Writes docs/app.json and docs/app.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ WATCH = """() => {
     window.frames_ = [];
     new MutationObserver(() => window.frames_.push(performance.now()))
         .observe(image, { attributes: true, attributeFilter: ['src'] });
-    window.addEventListener('keydown', () => { window.pressed_ = performance.now(); window.frames_ = []; }, true);
+    const pressed = () => { window.pressed_ = performance.now(); window.frames_ = []; };
+    window.addEventListener('keydown', pressed, true);
 }"""
 
 
@@ -111,8 +112,10 @@ def page_text(result: dict[str, Any]) -> str:
         (f"after {held[len(held) // 2][0]}", f"{held[len(held) // 2][1]:.0f} MB"),
         (f"after {held[-1][0]}", f"{held[-1][1]:.0f} MB"),
     ]
-    text = "# How the app feels\n\n`python -m benchmarks.app`, the bundled model, 30 steps, headless Chromium and "
-    text += f"the server on the same {result['cores']} cores.\n\n| what | measured |\n|---|--:|\n"
+    text = (
+        "# How the app feels\n\n`python -m benchmarks.app`, the bundled model, 30 steps, headless Chromium "
+    )
+    text += f"and the server on the same {result['cores']} cores.\n\n| what | measured |\n|---|--:|\n"
     return text + "".join(f"| {name} | {value} |\n" for name, value in rows)
 
 
