@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +115,32 @@ def rate(progress: float, step: int, peak: float, *, warm: int = 150, hold: floa
     return peak * share * min(1.0, (step + 1) / warm)
 
 
-def renders(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, list[Scene], list[str]]:
-    """`count` pictures (count, 3, 128, 128) uint8, their scenes and training captions."""
+BLOCK = 500  # pictures drawn from one seed
+
+
+def renders(
+    count: int, seed: int, *, held_out: bool = False, workers: int | None = None
+) -> tuple[Tensor, list[Scene], list[str]]:
+    """`count` pictures (count, 3, 128, 128) uint8, their scenes and training captions.
+
+    workers: processes that draw; None: one, or all cores where there are more than two. The pictures are the
+    same for any number.
+    """
+    blocks = [(min(BLOCK, count - i), (seed, i), held_out) for i in range(0, count, BLOCK)]
+    cores = os.cpu_count() or 1
+    workers = (cores if cores > 2 else 1) if workers is None else workers
+    if workers > 1 and len(blocks) > 1:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            drawn = list(pool.map(_block, blocks))
+    else:
+        drawn = [_block(block) for block in blocks]
+    scenes = [scene for _, some, _ in drawn for scene in some]
+    captions = [caption for _, _, some in drawn for caption in some]
+    return torch.from_numpy(np.concatenate([pictures for pictures, _, _ in drawn])), scenes, captions
+
+
+def _block(asked: tuple[int, tuple[int, int], bool]) -> tuple[np.ndarray, list[Scene], list[str]]:
+    count, seed, held_out = asked
     rng = np.random.default_rng(seed)
     pictures, scenes, captions = np.empty((count, 3, 128, 128), np.uint8), [], []
     for i in range(count):
@@ -121,7 +148,7 @@ def renders(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, l
         pictures[i] = render(scene, int(rng.integers(1 << 40))).transpose(2, 0, 1)
         scenes.append(scene)
         captions.append(training_caption(scene, rng))
-    return torch.from_numpy(pictures), scenes, captions
+    return pictures, scenes, captions
 
 
 def as_float(pictures: Tensor) -> Tensor:

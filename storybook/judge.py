@@ -1,7 +1,7 @@
 """The judge: a small network, trained on renders only, that reads a picture's words.
 
-It sees what a prompt asks for - subject, colour, place, time, style, and how foggy, snowy and starry it is -
-and where the subject stands. `python -m storybook.judge` trains it.
+It sees what a prompt asks for - subject, colour, place, time of day, season, weather, sky and style, and how
+much there is of each word of degree - and where the subject stands. `python -m storybook.judge` trains it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .scenes import ATTRIBUTES, DEGREES
+from .scenes import ANIMALS, ATTRIBUTES, DEGREES, LEAST, WEATHERS
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "judge"
 WEIGHTS = FOLDER / "judge.safetensors"
-PRESENT = 0.12  # a degree above this counts as there: the least that is drawn is 0.25
+PRESENT = LEAST / 2  # a degree above this counts as there
 MASK = 32  # side of the subject's mask
 
 
@@ -37,23 +37,25 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.low = nn.Sequential(_block(3, 24, 2), _block(24, 48, 2), _block(48, 64, 1))  # 32 x 32
-        self.high = nn.Sequential(_block(64, 96, 2), _block(96, 128, 2), _block(128, 128, 1))  # 8 x 8
-        self.mask = nn.Sequential(_block(64 + 128, 48, 1), nn.Conv2d(48, 1, 1))
-        # The subject's colour is asked of where the subject is, the rest of the whole picture.
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(64 + 128 + 128, len(values)) for name, values in ATTRIBUTES.items()}
+        self.high = nn.Sequential(
+            _block(64, 96, 2), _block(96, 128, 1), _block(128, 160, 2), _block(160, 160, 1)
         )
-        self.degrees = nn.Linear(64 + 128 + 128, len(DEGREES))
+        self.mask = nn.Sequential(_block(64 + 160, 48, 1), nn.Conv2d(48, 1, 1))
+        # What is asked of where the subject is, and what of the whole picture, small things included.
+        width = 64 + 160 + 160 + 160 + 64 + 64
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(v)) for name, v in ATTRIBUTES.items()})
+        self.degrees = nn.Sequential(nn.Linear(width, 128), nn.SiLU(), nn.Linear(128, len(DEGREES)))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         low = self.low(x)
-        high = self.high(low)
+        high = self.high(low)  # 8 x 8
         wide = F.interpolate(high, size=low.shape[-2:], mode="nearest")
         mask = self.mask(torch.cat([low, wide], 1))  # (B, 1, 32, 32)
         weight = torch.sigmoid(mask)
         inside = (low * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
         inside_high = (wide * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
-        features = torch.cat([inside, inside_high, high.mean((2, 3))], 1)
+        whole = [high.mean((2, 3)), high.amax((2, 3)), low.mean((2, 3)), low.amax((2, 3))]
+        features = torch.cat([inside, inside_high, *whole], 1)
         out = {name: head(features) for name, head in self.heads.items()}
         return out | {"degrees": self.degrees(features), "mask": mask[:, 0]}
 
@@ -95,7 +97,7 @@ def _worn(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Pictures uint8, attribute indices (n, 5), degrees (n, 3), masks (n, 32, 32)."""
+    """Pictures uint8, attribute indices (n, 8), degrees (n, 7), masks (n, 32, 32)."""
     from .draw import render, subject_mask  # needs skia, which reading pictures does not
     from .scenes import sample
 
@@ -106,8 +108,21 @@ def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, 
     masks = np.empty((count, MASK, MASK), np.float32)
     for i in range(count):
         scene = sample(rng, held_out=held_out)
-        if rng.random() < 0.35:  # rare styles as often as illustrations
-            scene = scene.but(style=str(rng.choice(ATTRIBUTES["style"])))
+        if rng.random() < 0.5:  # what is rare in the world is as often here
+            scene = scene.but(
+                style=str(rng.choice(ATTRIBUTES["style"])),
+                weather=str(rng.choice(ATTRIBUTES["weather"])),
+                season=str(rng.choice(ATTRIBUTES["season"])),
+            )
+            often = [name for name in DEGREES if name not in WEATHERS and rng.random() < 0.4]
+            amounts: dict[str, Any] = {name: float(rng.uniform(LEAST, 1)) for name in often}
+            if scene.weather != "clear":
+                amounts[scene.weather] = float(rng.uniform(LEAST, 1))
+            if "starry" in amounts:
+                amounts["time"] = "night"
+            if scene.subject not in ANIMALS:
+                amounts.pop("fluffy", None)
+            scene = scene.but(**amounts)
         layout = int(rng.integers(1 << 40))
         pictures[i] = render(scene, layout).transpose(2, 0, 1)
         words[i] = [values.index(getattr(scene, name)) for name, values in ATTRIBUTES.items()]
@@ -118,7 +133,7 @@ def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, 
 
 def _loss(out: dict[str, Tensor], words: Tensor, degrees: Tensor, masks: Tensor) -> Tensor:
     loss = sum(F.cross_entropy(out[name].float(), words[:, i]) for i, name in enumerate(ATTRIBUTES))
-    loss = loss + 4 * F.mse_loss(out["degrees"].float(), degrees)
+    loss = loss + 30 * F.mse_loss(out["degrees"].float(), degrees)
     return loss + 2 * F.binary_cross_entropy_with_logits(out["mask"].float(), masks)
 
 
@@ -161,11 +176,16 @@ def validate(judge: Judge, count: int, seed: int) -> dict[str, Any]:
         right = np.array([r[name] == values[int(w)] for r, w in zip(readings, words[:, i], strict=True)])
         per_style = {s: round(float(right[[t == s for t in styles]].mean()), 4) for s in ATTRIBUTES["style"]}
         figures[name] = {"all": round(float(right.mean()), 4), **per_style}
+    subjects = np.array([ATTRIBUTES["subject"][int(w)] for w in words[:, 0]])
+    times = np.array([ATTRIBUTES["time"][int(w)] for w in words[:, list(ATTRIBUTES).index("time")]])
+    sayable = {"fluffy": np.isin(subjects, ANIMALS), "starry": times == "night"}
     for i, name in enumerate(DEGREES):
-        read, true = np.array([r[name] for r in readings]), degrees[:, i].numpy()
+        asked = sayable.get(name, np.full(count, True))  # of what it can be said
+        read, true = np.array([r[name] for r in readings])[asked], degrees[:, i].numpy()[asked]
         figures[name] = {
             "mean error": round(float(np.abs(read - true).mean()), 4),
             "there or not": round(float(((read > PRESENT) == (true > 0)).mean()), 4),
+            "correlation where there": round(float(np.corrcoef(read[true > 0], true[true > 0])[0, 1]), 4),
         }
     mine = np.stack([r["mask"] for r in readings]) > 0.5
     true_masks = masks.numpy() > 0.5
@@ -176,7 +196,7 @@ def validate(judge: Judge, count: int, seed: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=24_000)
+    parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--bf16", action="store_true", help="on CPUs with AMX")

@@ -1,44 +1,35 @@
-"""What an evaluation found, as a page in Markdown and a figure."""
+"""What an evaluation found, as a page in Markdown and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
 from .captions import caption
 from .scenes import Scene
 
-HEAD = """# How well the bundled model draws and edits
+HEAD = """# How well the bundled model draws
 
-Made by `python -m storybook.evaluate --count {count}`; the same command gives this table again.
-{steps} steps, guidance {guidance}, on {device}. All prompts are combinations of subject, colour and place
-that were never trained on. The judge, a small network trained on renders only, reads the pictures.
+Made by `python -m storybook.evaluate --count {prompts} --steps {steps} --guidance {guidance_scale:g}`; the
+same command gives this page again. All {prompts} prompts are combinations of subject, colour and place that
+were never trained on. The judge, a small network trained on renders only, reads the pictures.
+
+## Shares of pictures that show what the prompt asks
+
 """
-EDITS = """
-## Edits
+DEGREES = """
+## Words of degree
 
-- **shown**: how often the picture shows what the edit asked for.
-- **rest kept**: how often every other attribute (of subject, colour, place, time, style) is read as in the
-  source picture. **both**: shown and kept at once.
-- **layout**: overlap (intersection over union) of the subject's region before and after.
-- **PSNR outside**: dB to the source outside the subject, for edits that should stay local. The region left
-  out is the union of where the judge sees the subject in the source and in every arm's picture, widened by
-  4 pixels: the same for all arms of an edit.
+The degree that the judge reads (0 to 1), mean over the pictures whose prompt has the word, and over those
+whose prompt has not.
 
-"Same seed only" is the comparison of the paper's figure 6: the target prompt from the same noise, nothing
-injected.
-
-| edit | method | edits | shown | rest kept | both | layout | PSNR outside |
-|---|---|--:|--:|--:|--:|--:|--:|
-"""
-FADERS = """
-## Faders
-
-The degree that the judge reads (0 to 1) against the fader c of the word, mean over {n} pictures, with
-cross-attention injected for the whole run. c = 1 is the picture as it was.
-
+| word | prompts with it | with it | without it |
+|---|--:|--:|--:|
 """
 
 
@@ -46,56 +37,55 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def table(result: dict[str, Any]) -> str:
+def page(result: dict[str, Any]) -> str:
     """The Markdown page."""
-    settings, generation = result["settings"], result["generation"]
-    page = HEAD.format(
-        count=settings["count"],
-        steps=settings["steps"],
-        guidance=settings["guidance_scale"],
-        device=settings["device"].upper(),
-    )
-    names = [name for name in generation if name != "prompts"]
-    page += f"\n## Pictures from prompts ({generation['prompts']} held-out prompts)\n\n"
-    page += f"| {' | '.join(names)} |\n|{'--:|' * len(names)}\n"
-    page += f"| {' | '.join(percent(generation[name]) for name in names)} |\n"
-    page += EDITS
-    for row in result["edits"]:
-        psnr = f"{row['psnr']:.1f}" if "psnr" in row else ""
-        shares = " | ".join(percent(row[name]) for name in ("shown", "kept", "both"))
-        page += (
-            f"| {row['edit']} | {row['arm']} | {row['edits']} | {shares} | {row['layout']:.2f} | {psnr} |\n"
-        )
-    windows = ", ".join(f"{k} {w['cross']:g} / {w['self']:g}" for k, w in settings["windows"].items())
-    page += f"\nWindows (cross / self, as fractions of the run): {windows}.\n"
-    page += FADERS.format(n=result["faders"][0]["pictures"])
-    columns = [name for name in result["faders"][0] if name not in ("word", "pictures")]
-    page += f"| word | {' | '.join(f'c = {c}' for c in columns)} |\n|---|{'--:|' * len(columns)}\n"
-    for row in result["faders"]:
-        page += f"| {row['word']} | {' | '.join(f'{row[c]:.2f}' for c in columns)} |\n"
-    return page + "\n![source, same seed only, injection, injection and blend](evaluation.png)\n"
+    shown = result["shown"]
+    text = HEAD.format(**result["settings"])
+    text += f"| {' | '.join(shown)} |\n|{'--:|' * len(shown)}\n"
+    text += f"| {' | '.join(percent(share) for share in shown.values())} |\n"
+    text += DEGREES
+    for word, row in result["degrees"].items():
+        said = "" if row["said"] is None else f"{row['said']:.2f}"
+        text += f"| {word} | {row['prompts']} | {said} | {row['not said']:.2f} |\n"
+    return text + "\n![The first 64 of these prompts, none picked](evaluation.png)\n"
 
 
-def figure(
-    edits: Sequence[tuple[Scene, Scene, Image.Image, Mapping[str, Image.Image]]],
-    arms: Sequence[str],
-    rows: int = 12,
-) -> Image.Image:
-    """Source and arms side by side, one edit a row, in the order they were made: nothing is picked.
-
-    edits: (source scene, target scene, source picture, picture per arm).
-    """
-    line, side = 16, 128
-    edits = edits[:rows]
-    sheet = Image.new("RGB", ((1 + len(arms)) * side, line + len(edits) * (side + line)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(("source", *arms)):
-        pen.text((column * side + 4, 3), title, "black")
-    for number, (scene, target, source, edited) in enumerate(edits):
-        top = line + number * (side + line)
-        sheet.paste(source, (0, top))
-        for column, arm in enumerate(arms, 1):
-            if arm in edited:
-                sheet.paste(edited[arm], (column * side, top))
-        pen.text((4, top + side + 1), f"{caption(scene)}  ->  {caption(target)}", "black")
+def contact_sheet(scenes: Sequence[Scene], images: Sequence[Image.Image], columns: int = 8) -> Image.Image:
+    """All pictures in the order they were made, each over its prompt."""
+    side, line, gap = 128, 30, 6
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(9)
+    for i, (scene, image) in enumerate(zip(scenes, images, strict=True)):
+        x, y = gap + i % columns * (side + gap), gap + i // columns * (side + line + gap)
+        sheet.paste(image.resize((side, side)), (x, y))
+        pen.multiline_text((x, y + side + 2), wrapped(caption(scene), font, side), "#444", font, spacing=0)
     return sheet
+
+
+def wrapped(text: str, font: Any, width: int, lines: int = 3) -> str:
+    """The text in lines no wider than `width` pixels."""
+    done = [""]
+    for word in text.split():
+        longer = f"{done[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            done[-1] = longer
+        else:
+            done.append(word)
+    return "\n".join(done[:lines])
+
+
+def curve(log: Path) -> Figure:
+    """The UNet's loss, and what the judge reads in held-out pictures, over the minutes of training."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    losses = [line for line in lines if "loss" in line]
+    left.plot([x["samples"] / 1000 for x in losses], [x["loss"] for x in losses])
+    left.set(xlabel="thousand samples", ylabel="squared error of v")
+    shown = [line for line in lines if "shown" in line]
+    for name in ("subject", "color", "place", "time", "all"):
+        right.plot([x["samples"] / 1000 for x in shown], [x["shown"][name] for x in shown], "o-", label=name)
+    right.set(xlabel="thousand samples", ylabel="share shown, held-out prompts", ylim=(0, 1.02))
+    right.legend(fontsize=8)
+    return figure

@@ -11,68 +11,127 @@ from typing import Any
 import numpy as np
 
 SUBJECTS = (
-    "house", "castle", "car", "boat", "tree", "cat",
-    "dog", "rabbit", "mushroom", "cake", "balloon", "rocket",
+    "house", "castle", "lighthouse", "car", "boat", "balloon", "rocket", "tree",
+    "mushroom", "cake", "butterfly", "cat", "dog", "rabbit", "bear", "hippopotamus",
 )  # fmt: skip
+ANIMALS = ("cat", "dog", "rabbit", "bear", "hippopotamus")  # what can be fluffy
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 PLACES = ("field", "beach", "desert", "hill", "street", "forest")
 TIMES = ("day", "sunset", "night")
+SEASONS = ("summer", "autumn", "winter", "spring")
+SKIES = ("open", "rainbow")
 STYLES = ("illustration", "sketch", "watercolor", "pixel")
-STYLE_SHARES = (0.76, 0.08, 0.08, 0.08)
-DEGREES = ("foggy", "snowy", "starry")  # amounts in (0, 1], 0: not there
-ATTRIBUTES = {"subject": SUBJECTS, "color": COLORS, "place": PLACES, "time": TIMES, "style": STYLES}
+STYLE_SHARES = (0.67, 0.11, 0.11, 0.11)
+WEATHERS = ("clear", "snowy", "foggy", "rainy")
+DEGREES = ("snowy", "foggy", "rainy", "starry", "blossoming", "crowded", "fluffy")
+LEAST = 0.25  # the least amount that is drawn of a word of degree; 0: not there
+# What a picture's words say, one value each. The weather is the word of degree that is there, if any.
+ATTRIBUTES = {
+    "subject": SUBJECTS,
+    "color": COLORS,
+    "place": PLACES,
+    "time": TIMES,
+    "season": SEASONS,
+    "weather": WEATHERS,
+    "sky": SKIES,
+    "style": STYLES,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The words of a picture. The amounts of `foggy`, `snowy`, `starry` are 0 or from 0.25 to 1."""
+    """The words of a picture. The amounts of the words of degree go from 0 (not there) to 1."""
 
     subject: str
     color: str
     place: str
     time: str = "day"
+    season: str = "summer"
+    sky: str = "open"
     style: str = "illustration"
-    foggy: float = 0.0
     snowy: float = 0.0
-    starry: float = 0.0
+    foggy: float = 0.0
+    rainy: float = 0.0
+    starry: float = 0.0  # at night
+    blossoming: float = 0.0
+    crowded: float = 0.0  # more of the subject behind it
+    fluffy: float = 0.0  # animals
 
     def __post_init__(self) -> None:
         for name, values in ATTRIBUTES.items():
-            if getattr(self, name) not in values:
+            if name != "weather" and getattr(self, name) not in values:
                 raise ValueError(f"{name} is one of {', '.join(values)}; got {getattr(self, name)!r}.")
         for name in DEGREES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is an amount from 0 to 1; got {getattr(self, name)!r}.")
+        if sum(getattr(self, name) > 0 for name in WEATHERS[1:]) > 1:
+            raise ValueError(f"One weather at a time: one of {', '.join(WEATHERS[1:])} is above 0.")
+        if self.starry and self.time != "night":
+            raise ValueError(f"It is starry at night; got time {self.time!r}.")
+        if self.fluffy and self.subject not in ANIMALS:
+            raise ValueError(f"Fluffy is said of {', '.join(ANIMALS)}; got {self.subject!r}.")
+
+    @property
+    def weather(self) -> str:
+        """The word of the weather: "clear" where none is above 0."""
+        return next((name for name in WEATHERS[1:] if getattr(self, name) > 0), "clear")
 
     def but(self, **changes: Any) -> Scene:
-        """The scene with some words changed."""
+        """The scene with some words changed. What the change makes impossible goes: another subject is not
+        fluffy, another time not starry, and the old weather clears for a new one. `weather=` sets or clears
+        it by its word."""
+        weather = changes.pop("weather", None)
+        if weather is not None:
+            changes = {name: 0.0 for name in WEATHERS[1:]} | changes
+            if weather != "clear":
+                changes.setdefault(weather, 0.8)
+                changes[weather] = changes[weather] or 0.8
+        elif any(changes.get(name) for name in WEATHERS[1:]):
+            changes = {name: 0.0 for name in WEATHERS[1:]} | changes
+        if changes.get("time", self.time) != "night":
+            changes["starry"] = 0.0
+        if changes.get("subject", self.subject) not in ANIMALS:
+            changes["fluffy"] = 0.0
         return replace(self, **changes)
 
     @property
     def held_out(self) -> bool:
         """Whether this (subject, colour, place) is never trained on: about one in ten."""
         s, c, p = SUBJECTS.index(self.subject), COLORS.index(self.color), PLACES.index(self.place)
-        return (5 * s + 3 * c + 7 * p) % 10 == 0
+        return (3 * s + 7 * c + 4 * p) % 11 == 0
 
 
 def sample(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
     """A random scene from the training (or the held-out) combinations."""
     while True:
-        time = str(rng.choice(TIMES, p=(0.5, 0.22, 0.28)))
-        amounts = {name: float(rng.uniform(0.25, 1)) for name in DEGREES}
-        present = {"foggy": rng.random() < 0.12, "snowy": rng.random() < 0.12, "starry": rng.random() < 0.4}
-        scene = Scene(
-            subject=str(rng.choice(SUBJECTS)),
-            color=str(rng.choice(COLORS)),
-            place=str(rng.choice(PLACES)),
-            time=time,
-            style=str(rng.choice(STYLES, p=STYLE_SHARES)),
-            foggy=amounts["foggy"] * present["foggy"],
-            snowy=amounts["snowy"] * present["snowy"],
-            starry=amounts["starry"] * (present["starry"] and time == "night"),
-        )
+        words = {
+            "subject": str(rng.choice(SUBJECTS)),
+            "color": str(rng.choice(COLORS)),
+            "place": str(rng.choice(PLACES)),
+        }
+        scene = Scene(**words)
         if scene.held_out == held_out:
-            return scene
+            break
+    time = str(rng.choice(TIMES, p=(0.5, 0.22, 0.28)))
+    changes: dict[str, Any] = {
+        "time": time,
+        "season": str(rng.choice(SEASONS, p=(0.61, 0.13, 0.13, 0.13))),
+        "sky": str(rng.choice(SKIES, p=(0.91, 0.09))),
+        "style": str(rng.choice(STYLES, p=STYLE_SHARES)),
+    }
+    amount = {name: float(rng.uniform(LEAST, 1)) for name in DEGREES}
+    weather = str(rng.choice(WEATHERS, p=(0.58, 0.18, 0.12, 0.12)))
+    if weather != "clear":
+        changes[weather] = amount[weather]
+    if time == "night" and rng.random() < 0.45:
+        changes["starry"] = amount["starry"]
+    if rng.random() < 0.12:
+        changes["blossoming"] = amount["blossoming"]
+    if rng.random() < 0.12:
+        changes["crowded"] = amount["crowded"]
+    if scene.subject in ANIMALS and rng.random() < 0.35:
+        changes["fluffy"] = amount["fluffy"]
+    return replace(scene, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,30 +143,38 @@ class Layout:
     size: float  # half its width
     mirrored: bool
     shape: float  # -1..1, small variation of its form
-    lift: float  # how far balloons and rockets are off the ground
+    lift: float  # how far balloons, rockets and butterflies are off the ground
     horizon: float
     sun: tuple[float, float]
     hills: np.ndarray  # (12,) 0..1
     clouds: np.ndarray  # (3, 3) x, y, size
-    stars: np.ndarray  # (70, 3)
-    flakes: np.ndarray  # (140, 3)
+    stars: np.ndarray  # (44, 3)
+    flakes: np.ndarray  # (70, 3)
+    flowers: np.ndarray  # (56, 3)
+    drops: np.ndarray  # (60, 2)
+    others: np.ndarray  # (8, 3) where more of the subject stand
+    corner: float  # 0..1, what stands in the corners in a season
     grain: int  # seed of a style's texture
 
 
 def layout(seed: int) -> Layout:
     r = np.random.default_rng(seed)
     return Layout(
-        x=r.uniform(52, 76),
-        y=r.uniform(108, 116),
-        size=r.uniform(34, 40),
+        x=r.uniform(56, 72),
+        y=r.uniform(108, 115),
+        size=r.uniform(32, 37),
         mirrored=bool(r.random() < 0.5),
         shape=r.uniform(-1, 1),
         lift=r.uniform(8, 16),
-        horizon=r.uniform(70, 82),
-        sun=(float(r.choice([r.uniform(14, 34), r.uniform(94, 114)])), r.uniform(14, 26)),
+        horizon=r.uniform(70, 80),
+        sun=(float(r.choice([r.uniform(14, 32), r.uniform(96, 114)])), r.uniform(14, 26)),
         hills=r.random(12),
         clouds=r.random((3, 3)),
-        stars=r.random((70, 3)),
-        flakes=r.random((140, 3)),
+        stars=r.random((44, 3)),
+        flakes=r.random((70, 3)),
+        flowers=r.random((56, 3)),
+        drops=r.random((60, 2)),
+        others=r.random((8, 3)),
+        corner=r.random(),
         grain=int(r.integers(1 << 30)),
     )

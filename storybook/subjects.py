@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .colors import Color, mix
@@ -14,15 +15,29 @@ LAMP = (255, 226, 120)
 
 
 def floats(subject: str) -> bool:
-    """Whether it stands above the ground."""
-    return subject in ("balloon", "rocket")
+    """Whether it is above the ground."""
+    return subject in ("balloon", "rocket", "butterfly")
 
 
-def draw_subject(pen: Pen, subject: str, color: Color, shape: float, *, lamps: bool) -> None:
-    """Draw one subject. shape: -1..1, a small variation of its form; lamps: lit windows."""
+def draw_subject(
+    pen: Pen, subject: str, color: Color, shape: float, *, lamps: bool, fluffy: float, blossoming: float
+) -> None:
+    """Draw one subject.
+
+    shape: -1..1, a small variation of its form; lamps: lit windows; fluffy: 0..1, the fur of animals;
+    blossoming: 0..1, flowers on the crown of a tree.
+    """
     dark, pale = mix(color, (20, 15, 40), 0.36), mix(color, (255, 255, 255), 0.42)
-    glass = LAMP if lamps else GLASS
-    _DRAW[subject](pen, color, dark, pale, glass, shape)
+    if subject in _ANIMALS:
+        _ANIMALS[subject](pen, color, dark, pale, fluffy)
+        return
+    _THINGS[subject](pen, color, dark, pale, LAMP if lamps else GLASS, shape)
+    if subject == "tree":
+        for i in range(round(14 * blossoming)):
+            angle, far = 2.4 * i, 0.22 + 0.19 * math.sqrt(i)
+            x, y = 1.05 * far * math.cos(angle), -1.2 + 0.8 * far * math.sin(angle)
+            pen.oval(x, y, 0.1, 0.1, (255, 214, 228))
+            pen.oval(x, y, 0.04, 0.04, (250, 204, 92))
 
 
 def _house(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
@@ -78,45 +93,86 @@ def _tree(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) ->
 
 def _face(p: Pen, y: float) -> None:
     for side in (-1, 1):
-        p.oval(side * 0.18, y, 0.075, 0.1, DARK)
-    p.oval(0, y + 0.16, 0.07, 0.05, (206, 92, 104))
+        p.oval(side * 0.18, y, 0.08, 0.11, DARK)
+    p.oval(0, y + 0.17, 0.08, 0.06, (206, 92, 104))
 
 
-def _body(p: Pen, c: Color, dark: Color, pale: Color) -> None:
-    p.oval(0, -0.46, 0.54, 0.5, c)
-    p.oval(0, -0.34, 0.29, 0.34, pale)
+def _furry(p: Pen, x: float, y: float, rx: float, ry: float, color: Color, fluffy: float) -> None:
+    """An oval with tufts of fur around it, longer the fluffier."""
+    if fluffy:
+        n, tuft = 13, 0.09 + 0.11 * fluffy
+        for i in range(n):
+            a = 2 * math.pi * (i + 0.5) / n
+            px, py = x + (rx + 0.08 * fluffy) * math.cos(a), y + (ry + 0.08 * fluffy) * math.sin(a)
+            p.oval(px, py, tuft, tuft, mix(color, (255, 255, 255), 0.35 if i % 2 else 0.08))
+    p.oval(x, y, rx, ry, color)
+
+
+def _body(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float, wide: float = 0.54) -> None:
+    _furry(p, 0, -0.46, wide, 0.5, c, fluffy)
+    p.oval(0, -0.34, wide * 0.54, 0.34, pale)
     for side in (-1, 1):
-        p.oval(side * 0.27, -0.07, 0.2, 0.11, dark)
+        p.oval(side * wide / 2, -0.07, 0.2, 0.11, dark)
 
 
-def _cat(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
-    p.stroke([(0.45, -0.15), (1.1, -0.12, 0.92, -0.85)], 0.16, dark)
-    _body(p, c, dark, pale)
+def _cat(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float) -> None:
+    p.stroke([(0.45, -0.15), (1.1, -0.12, 0.92, -0.85)], 0.16 + 0.2 * fluffy, dark)
+    _body(p, c, dark, pale, fluffy)
+    _furry(p, 0, -1.12, 0.54, 0.43, c, fluffy)
     for side in (-1, 1):
-        p.shape([(side * 0.5, -1.1), (side * 0.48, -1.78), (side * 0.06, -1.42)], c)
-        p.shape([(side * 0.42, -1.24), (side * 0.41, -1.6), (side * 0.17, -1.38)], (238, 160, 172))
-    p.oval(0, -1.12, 0.52, 0.43, c)
+        p.shape([(side * 0.5, -1.1), (side * 0.52, -1.84), (side * 0.06, -1.42)], c)
+        p.shape([(side * 0.43, -1.3), (side * 0.44, -1.64), (side * 0.19, -1.42)], (238, 160, 172))
     _face(p, -1.14)
-
-
-def _dog(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
-    p.stroke([(0.45, -0.3), (0.86, -0.4, 0.9, -0.8)], 0.17, c)
-    _body(p, c, dark, pale)
-    p.oval(0, -1.14, 0.47, 0.46, c)
     for side in (-1, 1):
-        p.oval(side * 0.54, -1.02, 0.18, 0.42, dark)
+        for rise in (-0.02, 0.08):
+            p.stroke([(side * 0.28, -0.98), (side * 0.62, -1.0 + rise)], 0.035, DARK)
+
+
+def _dog(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float) -> None:
+    p.stroke([(0.45, -0.3), (0.86, -0.4, 0.9, -0.8)], 0.17 + 0.2 * fluffy, c)
+    _body(p, c, dark, pale, fluffy)
+    _furry(p, 0, -1.14, 0.47, 0.46, c, fluffy)
+    for side in (-1, 1):
+        p.oval(side * 0.54, -1.02, 0.19, 0.44, dark)
     p.oval(0, -0.97, 0.24, 0.19, pale)
     _face(p, -1.18)
 
 
-def _rabbit(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
-    p.oval(0.55, -0.26, 0.19, 0.19, WHITE)
-    _body(p, c, dark, pale)
+def _rabbit(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float) -> None:
+    p.oval(0.55, -0.26, 0.19 + 0.1 * fluffy, 0.19 + 0.1 * fluffy, WHITE)
+    _body(p, c, dark, pale, fluffy)
     for side in (-1, 1):
-        p.oval(side * 0.23, -1.72, 0.16, 0.48, c)
-        p.oval(side * 0.23, -1.7, 0.08, 0.35, (242, 170, 182))
-    p.oval(0, -1.1, 0.46, 0.4, c)
+        p.oval(side * 0.23, -1.74, 0.17, 0.5, c)
+        p.oval(side * 0.23, -1.72, 0.08, 0.36, (242, 170, 182))
+    _furry(p, 0, -1.1, 0.46, 0.4, c, fluffy)
     _face(p, -1.12)
+
+
+def _bear(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float) -> None:
+    for side in (-1, 1):
+        p.oval(side * 0.66, -0.5, 0.2, 0.3, dark)
+    _body(p, c, dark, pale, fluffy, 0.64)
+    _furry(p, 0, -1.16, 0.56, 0.48, c, fluffy)
+    for side in (-1, 1):
+        p.oval(side * 0.44, -1.54, 0.22, 0.22, dark)
+        p.oval(side * 0.44, -1.54, 0.11, 0.11, pale)
+    p.oval(0, -0.98, 0.26, 0.2, pale)
+    _face(p, -1.2)
+
+
+def _hippopotamus(p: Pen, c: Color, dark: Color, pale: Color, fluffy: float) -> None:
+    for x in (-0.78, -0.4, 0.12, 0.5):
+        p.box(x, -0.36, 0.28, 0.36, dark, 0.08)
+    _furry(p, -0.12, -0.66, 0.84, 0.52, c, fluffy)
+    p.oval(-0.16, -0.5, 0.5, 0.28, pale)
+    for x in (0.42, 0.76):
+        p.oval(x, -1.34, 0.11, 0.14, dark)
+    _furry(p, 0.56, -1.02, 0.4, 0.34, c, fluffy)
+    p.oval(0.72, -0.78, 0.4, 0.26, pale)
+    for x in (0.46, 0.74):
+        p.oval(x, -1.12, 0.06, 0.08, DARK)
+    for x in (0.62, 0.88):
+        p.oval(x, -0.84, 0.05, 0.06, dark)
 
 
 def _mushroom(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
@@ -158,17 +214,53 @@ def _rocket(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) 
     p.oval(0, -1.08, 0.14, 0.14, glass)
 
 
-_DRAW = {
+def _lighthouse(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
+    p.shape([(-0.62, 0), (-0.5, -0.18, 0, -0.18), (0.5, -0.18, 0.62, 0)], (150, 146, 150))
+    p.shape([(-0.4, -0.1), (-0.25, -1.5), (0.25, -1.5), (0.4, -0.1)], c)
+    p.shape([(-0.36, -0.5), (-0.31, -0.86), (0.31, -0.86), (0.36, -0.5)], WHITE)
+    p.shape([(-0.28, -1.16), (-0.26, -1.38), (0.26, -1.38), (0.28, -1.16)], WHITE)
+    p.box(-0.38, -1.56, 0.76, 0.1, DARK, 0.03)
+    p.box(-0.2, -1.86, 0.4, 0.32, LAMP)
+    p.shape([(-0.3, -1.84), (0, -2.16 - 0.05 * j), (0.3, -1.84)], dark)
+    p.box(-0.1, -0.36, 0.2, 0.28, WOOD, 0.08)
+
+
+def _butterfly(p: Pen, c: Color, dark: Color, pale: Color, glass: Color, j: float) -> None:
+    for side in (-1, 1):
+        p.shape(
+            [
+                (side * 0.08, -1.0),
+                (side * 0.3, -1.9, side * 0.86, -1.86),
+                (side * 1.14, -1.2, side * 0.08, -0.9),
+            ],
+            c,
+        )
+        p.shape(
+            [
+                (side * 0.08, -0.95),
+                (side * 0.9, -0.9, side * 0.76, -0.38),
+                (side * 0.4, -0.02, side * 0.08, -0.8),
+            ],
+            dark,
+        )
+        p.oval(side * 0.62, -1.5, 0.19, 0.19, pale)
+        p.oval(side * 0.5, -0.6, 0.12, 0.12, pale)
+        p.stroke([(side * 0.03, -1.4), (side * 0.12, -1.8, side * 0.3, -1.94)], 0.05, DARK)
+    p.oval(0, -0.95, 0.11, 0.5, DARK)
+    p.oval(0, -1.42, 0.12, 0.13, DARK)
+
+
+_THINGS = {
     "house": _house,
     "castle": _castle,
+    "lighthouse": _lighthouse,
     "car": _car,
     "boat": _boat,
-    "tree": _tree,
-    "cat": _cat,
-    "dog": _dog,
-    "rabbit": _rabbit,
-    "mushroom": _mushroom,
-    "cake": _cake,
     "balloon": _balloon,
     "rocket": _rocket,
+    "tree": _tree,
+    "mushroom": _mushroom,
+    "cake": _cake,
+    "butterfly": _butterfly,
 }
+_ANIMALS = {"cat": _cat, "dog": _dog, "rabbit": _rabbit, "bear": _bear, "hippopotamus": _hippopotamus}

@@ -16,6 +16,18 @@ from . import export, tokenizer, unet, vae
 from .common import Run
 
 STAGES = ("tokenizer", "vae", "latents", "unet", "decoder", "export")
+# What a machine's minutes are best spent on. "cpu": two cores with bf16 (AMX), two hours in all. "gpu": one
+# large GPU and the cores beside it, 25 minutes; not yet run.
+PRESETS: dict[str, dict[str, float]] = {
+    "cpu": {
+        "vae_minutes": 22, "vae_pictures": 14_000, "vae_batch": 16, "latents": 28_000,
+        "unet_minutes": 70, "batch": 32, "rate": 1e-3, "decoder_minutes": 8,
+    },
+    "gpu": {
+        "vae_minutes": 7, "vae_pictures": 60_000, "vae_batch": 128, "latents": 150_000,
+        "unet_minutes": 13, "batch": 512, "rate": 1.5e-3, "decoder_minutes": 2,
+    },
+}  # fmt: skip
 
 
 def main() -> None:
@@ -29,14 +41,17 @@ def main() -> None:
     parser.add_argument("--bf16", default="auto", choices=("auto", "yes", "no"))
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--vae-minutes", type=float, default=26)
-    parser.add_argument("--vae-pictures", type=int, default=12_000)
-    parser.add_argument("--latents", type=int, default=40_000, help="pictures the UNet is trained on")
-    parser.add_argument("--unet-minutes", type=float, default=60)
+    parser.add_argument("--preset", default="auto", choices=("auto", *PRESETS), help="by the device")
+    parser.add_argument("--vae-minutes", type=float, help="default: as the preset has it, also below")
+    parser.add_argument("--vae-pictures", type=int)
+    parser.add_argument("--vae-batch", type=int)
+    parser.add_argument("--latents", type=int, help="pictures the UNet is trained on")
+    parser.add_argument("--unet-minutes", type=float)
     parser.add_argument("--channels", default="96,192")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate of the UNet")
-    parser.add_argument("--decoder-minutes", type=float, default=10)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--rate", type=float, help="peak learning rate of the UNet")
+    parser.add_argument("--compile", action="store_true", help="the UNet through torch.compile")
+    parser.add_argument("--decoder-minutes", type=float)
     args = parser.parse_args()
 
     if args.threads:
@@ -44,6 +59,10 @@ def main() -> None:
     device = torch.device(
         args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     )
+    preset = args.preset if args.preset != "auto" else "gpu" if device.type == "cuda" else "cpu"
+    for name, value in PRESETS[preset].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     bf16 = args.bf16 == "yes" or (args.bf16 == "auto" and fast_bf16(device))
     run: Path = args.run
     for stage in args.stages.split(","):
@@ -62,11 +81,13 @@ def main() -> None:
             unet.train(
                 clock, device,
                 channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
+                compiled=args.compile,
             )  # fmt: skip
         elif clock:
             vae.train(
                 clock, device,
-                pictures=args.vae_pictures, seed=args.seed, bf16=bf16, decoder_only=stage == "decoder",
+                pictures=args.vae_pictures, batch=args.vae_batch, seed=args.seed, bf16=bf16,
+                decoder_only=stage == "decoder",
             )  # fmt: skip
         elif stage == "export":
             export.write(run, args.out)

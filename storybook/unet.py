@@ -19,28 +19,31 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from .captions import training_caption
+from .captions import caption, training_caption
 from .common import Run, Threads, autocast, rate, renders
+from .evaluate import draw, held_out, judged
+from .judge import WEIGHTS, Judge
 from .scenes import Scene
 from .tokenizer import LENGTH
-from .vae import latents_of
+from .vae import CHANNELS, latents_of
 
 SHARD = 4000
 WIDTH = 128  # of the text encoder
 PROMPTS = (
     "a red house on a snowy hill at night",
     "a blue car on a street",
-    "a green cat in a forest",
-    "a white rabbit in a grassy field at sunset",
-    "a purple castle in a desert",
+    "a green cat in a forest in autumn",
+    "a fluffy white rabbit in a field at sunset",
+    "a purple castle in a desert, with a rainbow",
     "a pink balloon on a beach",
-    "a yellow boat on a beach at night",
-    "an orange dog on a street, snowy",
+    "a yellow lighthouse on a beach at night, starry",
+    "an orange dog on a rainy street",
     "a blue mushroom in a forest at night",
     "a red rocket in a desert at sunset",
-    "a pencil sketch of a pink tree in a grassy field",
-    "a white cake on a snowy hill, foggy",
+    "a pencil sketch of a pink tree in a blossoming field",
+    "a watercolor of a white bear on a hill in winter",
 )  # looked at while training, always the same
+JUDGED = 48  # held-out prompts drawn and judged while training
 
 
 def scheduler() -> DDIMScheduler:
@@ -76,6 +79,8 @@ def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 def unet(channels: tuple[int, ...]) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=16,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
         block_out_channels=channels,
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * len(channels),
@@ -107,7 +112,7 @@ class Data:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: set[str] = set()
-        self.latents = torch.empty(0, 4, 16, 16)
+        self.latents = torch.empty(0, CHANNELS, 16, 16)
         self.scenes: list[Scene] = []
         self.refresh()
 
@@ -129,9 +134,13 @@ def train(
     peak: float,
     seed: int,
     bf16: bool,
+    compiled: bool = False,
     ema: float = 0.998,
 ) -> None:
-    """Train for the run's minutes and write `unet/` and `text_encoder/` (the averaged weights)."""
+    """Train for the run's minutes and write `unet/` and `text_encoder/` (the averaged weights).
+
+    compiled: through torch.compile, which takes minutes at first and is then a little faster.
+    """
     torch.manual_seed(seed + run.step)
     tokenizer = CLIPTokenizer.from_pretrained(run.folder / "tokenizer")
     nets = nn.ModuleDict({"text_encoder": text_encoder(tokenizer), "unet": unet(channels)}).to(device)
@@ -145,9 +154,11 @@ def train(
         nets.load_state_dict(state["nets"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
+    if compiled:
+        nets["unet"].forward = torch.compile(nets["unet"].forward)
     bars = scheduler().alphas_cumprod.to(device)
     data, rng, losses = Data(run.folder), np.random.default_rng(seed + run.step), []
-    threads = Threads()
+    threads = Threads() if not compiled else None  # compiled code is made for one number of threads
     last_log, last_sheet, seen = run.spent, run.spent, run.samples
     while run.progress < 1:
         for group in optimizer.param_groups:
@@ -161,7 +172,8 @@ def train(
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
         run.step, run.samples = run.step + 1, run.samples + batch
-        threads()
+        if threads:
+            threads()
         losses.append(float(per_sample.detach().mean()))
         decay = min(ema, (1 + run.step) / (10 + run.step))
         with torch.no_grad():
@@ -176,7 +188,7 @@ def train(
             )
             last_log, seen, losses = run.spent, run.samples, []
             data.refresh()
-        if run.spent - last_sheet > 8:
+        if run.spent - last_sheet > 10:
             last_sheet = run.spent
             _snapshot(run, nets, averaged, optimizer, tokenizer)
     _snapshot(run, nets, averaged, optimizer, tokenizer)
@@ -186,7 +198,7 @@ def train(
 def losses_of(
     nets: nn.ModuleDict, tokenizer: CLIPTokenizer, x: Tensor, captions: list[str], bars: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """(B,) squared errors of the velocity, and their min-SNR weights. x (B, 4, 16, 16)."""
+    """(B,) squared errors of the velocity, and their min-SNR weights. x (B, 8, 16, 16)."""
     B = len(x)
     ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
     # one time from each of B equal stretches: the same mean as B free draws, less noise in the gradient
@@ -227,7 +239,10 @@ def _snapshot(
         requires_safety_checker=False,
     )
     pipe.set_progress_bar_config(disable=True)
-    generators = [torch.Generator().manual_seed(i) for i in range(len(PROMPTS))]
-    images = pipe(list(PROMPTS), num_inference_steps=20, guidance_scale=4.0, generator=generators).images
+    images = draw(pipe, PROMPTS, steps=20, guidance=5.0, seed=0)
     sheet = np.vstack([np.hstack([np.asarray(i) for i in images[k : k + 6]]) for k in (0, 6)])
     Image.fromarray(sheet).save(run.folder / f"sheet-{run.samples:07d}.png")
+    if WEIGHTS.exists():
+        scenes = held_out(JUDGED, seed=77)
+        images = draw(pipe, [caption(s) for s in scenes], steps=12, guidance=5.0, seed=500)
+        run.log(shown=judged(scenes, images, Judge.load()))

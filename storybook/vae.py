@@ -1,4 +1,4 @@
-"""The autoencoder: a plain AutoencoderKL with thin high-resolution levels, 128 x 128 <-> 16 x 16 x 4.
+"""The autoencoder: a plain AutoencoderKL with thin high-resolution levels, 128 x 128 <-> 16 x 16 x 8.
 
 Convolutions at full resolution cost most and help least, so those levels have few channels.
 """
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from .common import Run, Threads, as_float, autocast, psnr, rate, renders
 
-CROP, BATCH = 64, 16
+CROP = 64
+CHANNELS = 8  # of the latents
 
 
-def make(channels: tuple[int, ...] = (16, 32, 64, 128)) -> AutoencoderKL:
+def make(channels: tuple[int, ...] = (16, 32, 96, 192)) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=channels,
         layers_per_block=1,
-        latent_channels=4,
+        latent_channels=CHANNELS,
         norm_num_groups=8,
         sample_size=128,
         mid_block_add_attention=False,
@@ -36,7 +37,14 @@ def loss_of(x: Tensor, y: Tensor) -> Tensor:
 
 
 def train(
-    run: Run, device: torch.device, *, pictures: int, seed: int, bf16: bool, decoder_only: bool = False
+    run: Run,
+    device: torch.device,
+    *,
+    pictures: int,
+    batch: int,
+    seed: int,
+    bf16: bool,
+    decoder_only: bool = False,
 ) -> None:
     """Train on random crops and write `vae/` in the run's folder.
 
@@ -64,8 +72,8 @@ def train(
         peak = 1e-3 if decoder_only else 2e-3
         for group in optimizer.param_groups:
             group["lr"] = rate(run.progress, run.step, peak, hold=0.4)
-        picked = torch.randint(len(data), (BATCH,), generator=generator)
-        corner = torch.randint(128 - CROP + 1, (BATCH, 2), generator=generator)
+        picked = torch.randint(len(data), (batch,), generator=generator)
+        corner = torch.randint(128 - CROP + 1, (batch, 2), generator=generator)
         corner -= corner % 8 if decoder_only else 0
         crops = [data[i, :, y : y + CROP, x : x + CROP] for i, (y, x) in zip(picked, corner, strict=True)]
         x = as_float(torch.stack(crops)).to(device)
@@ -76,13 +84,13 @@ def train(
                 y, kl = vae.decode(z + 0.02 * torch.randn_like(z)).sample, 0.0
             else:
                 posterior = vae.encode(x).latent_dist
-                y, kl = vae.decode(posterior.sample()).sample, 2e-6 * posterior.kl().mean()
+                y, kl = vae.decode(posterior.sample()).sample, 4e-6 * posterior.kl().mean()
         loss = loss_of(x, y.float()) + kl
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
-        run.step, run.samples = run.step + 1, run.samples + BATCH
+        run.step, run.samples = run.step + 1, run.samples + batch
         threads()
         if run.spent - last > 2:
             last = run.spent
@@ -125,7 +133,7 @@ def whiten(vae: AutoencoderKL, x: Tensor) -> None:
 
 @torch.no_grad()
 def latents_of(vae: AutoencoderKL, pictures: Tensor, *, bf16: bool) -> Tensor:
-    """Latents (n, 4, 16, 16) float32 of uint8 pictures. Small batches: they stay in a CPU's cache."""
+    """Latents (n, 8, 16, 16) float32 of uint8 pictures. Small batches: they stay in a CPU's cache."""
     size = 10 if vae.device.type == "cpu" else 250
     with autocast(vae.device, bf16):
         latents = [vae.encode(as_float(b).to(vae.device)).latent_dist.mean for b in pictures.split(size)]
