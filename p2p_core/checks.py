@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .edits import Edit
-from .errors import BadEdit, BadGuidance, BadSeed, P2PError, shown
+from .errors import BadEdit, BadGuidance, BadMethod, BadSeed, P2PError, shown
+
+METHODS = ("direct", "null_text", "negative_prompt", "ddim")  # of inversion, see `inversion`
 
 
 def seed(value: object) -> int:
@@ -38,6 +40,13 @@ def edits(value: object) -> list[Edit]:
     if isinstance(value, (Edit, str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise BadEdit(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
     return [edit(one) for one in value]
+
+
+def method(value: object) -> str:
+    """A way of inversion. Raises `BadMethod`."""
+    if isinstance(value, str) and value in METHODS:
+        return value
+    raise BadMethod(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
 
 
 def cache_bytes(value: object) -> int:

@@ -59,6 +59,18 @@ class BadRecipe(P2PError):
     """A picture or JSON file that holds no recipe."""
 
 
+class BadPicture(P2PError):
+    """A real picture that can't be read, is too large, or of no kind that is known."""
+
+
+class BadMethod(P2PError):
+    """A way of inversion that there is none of."""
+
+
+class NotEnoughMemory(P2PError):
+    """A run that would not fit into the memory that is free."""
+
+
 class BadSource(P2PError):
     """Something that isn't a source of this model, or one that was forgotten."""
 

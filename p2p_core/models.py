@@ -269,6 +269,14 @@ class Model:
         pixels = vae.decode(x / vae.config.scaling_factor, return_dict=False)[0]
         return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
 
+    @torch.no_grad()
+    def encode(self, picture: Image.Image) -> Tensor:
+        """An RGB picture of the model's size -> latents (1, C, h, w), the mean of what the encoder says."""
+        vae = self.pipe.vae
+        x = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
+        x = x.to(self.device, self.dtype) / 127.5 - 1
+        return vae.encode(x).latent_dist.mean * vae.config.scaling_factor  # type: ignore[no-any-return]
+
     def preview(self, latents: Tensor) -> Image.Image:
         """A quick look at latents: decoded where the decoder is small, else by a linear map to RGB.
 

@@ -32,11 +32,13 @@ from .blend import add_up, region
 from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
 from .errors import BadSource, shown
+from .inversion import ddim_steps, null_text
 from .models import Model, Progress, choose_device, choose_dtype, load
+from .photos import fitted, opened
 from .plan import Plan, StepPlan, make_plan
 from .records import Records, needed, self_limit
 from .sampler import Sampler, guide, guided, noise
-from .source import Result, Sites, Source, StepState
+from .source import Inversion, Result, Sites, Source, StepState
 from .words import Prompt
 
 T = TypeVar("T")
@@ -195,6 +197,94 @@ class PromptToPrompt:
         key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, size, _bytes(path))
         return self._record(P, negative, sampler, scale, size, path, None, key)
 
+    # --- real pictures --------------------------------------------------------------------------------
+
+    def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
+        """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
+        return _finish(self.inverting(picture, prompt, **settings), on_step)
+
+    def inverting(
+        self,
+        picture: Any,
+        prompt: str,
+        *,
+        method: str = "direct",
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        height: int | None = None,
+        width: int | None = None,
+        fit: str = "crop",
+        center: tuple[float, float] = (0.5, 0.5),
+    ) -> States[Source]:
+        """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
+
+        picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
+        prompt: what it shows; only what it names can be edited. method: see `inversion`. Raises a `P2PError`.
+        """
+        P, negative = self.prompt(prompt), self.prompt(negative_prompt)
+        sampler = self.records.sampler(steps)
+        scale = checks.guidance(guidance_scale)
+        method = checks.method(method)
+        size = self.model.latent_size(height, width)
+        pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
+        image = fitted(opened(picture), pixels, fit, center)
+        return self._inverting(P, negative, sampler, scale, size, image, method)
+
+    def _inverting(
+        self,
+        P: Prompt,
+        negative: Prompt,
+        sampler: Sampler,
+        scale: float,
+        size: tuple[int, int],
+        image: Image.Image,
+        method: str,
+    ) -> States[Source]:
+        begun, N = time.perf_counter(), len(sampler)
+        total = (3 if method == "null_text" else 2) * N
+        with self.lock:
+            z_0 = self.model.encode(image)
+        kept = (id(self.model), P.ids, negative.ids, N, scale, size, method, _bytes(z_0))
+        path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
+        given, own = path[:1], None
+        if method == "direct":
+            given = path
+        elif method == "negative_prompt":
+            own = self._text(P, P, 0, 1).expand(N, -1, -1)
+        elif method == "null_text" and guided(scale):
+            fitting = null_text(self.model, sampler, path, P, negative, scale)
+            own = yield from self._way(fitting, N, total)
+        recording = self._record(P, negative, sampler, scale, size, given, None, _key(*kept), own)
+        while True:
+            try:
+                state = next(recording)
+            except StopIteration as stop:
+                source: Source = stop.value
+                break
+            yield replace(state, index=total - N + state.index, total=total)
+        through = self.decode(z_0)
+        report = Inversion(
+            method=method,
+            picture=image,
+            psnr=_psnr(source.image, image),
+            psnr_vae=_psnr(source.image, through),
+            psnr_ceiling=_psnr(through, image),
+        )
+        return replace(source, inversion=report, seconds=time.perf_counter() - begun)
+
+    def _way(
+        self, steps: Generator[tuple[int, Tensor], None, Tensor], done: int, total: int
+    ) -> States[Tensor]:
+        """A part of an inversion under the lock, step by step."""
+        while True:
+            with self.lock:
+                try:
+                    i, x = next(steps)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+            yield StepState(index=done + i, total=total, latents=x)
+
     def _record(
         self,
         P: Prompt,
@@ -205,14 +295,18 @@ class PromptToPrompt:
         given: Tensor,
         seed: int | None,
         key: str,
+        own: Tensor | None = None,
     ) -> States[Source]:
-        """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w)."""
+        """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w). own: (N, S, d), each step's
+        unconditional embedding instead of the negative prompt's."""
         begun = time.perf_counter()
         N, path, free = len(sampler), [given[:1]], len(given) == 1
         done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         text = self._text(P, negative, scale if free else 1.0, 1)  # on a given path guidance has no say
         try:
             for i in range(N):
+                if own is not None and len(text) > 1:
+                    text = torch.cat([own[i, None], text[1:]])
                 with self.lock, torch.no_grad():
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
                     out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
@@ -239,6 +333,7 @@ class PromptToPrompt:
             seconds=time.perf_counter() - begun,
             key=key,
             engine=self,
+            unconditional=own,
         )
 
     # --- edit ---------------------------------------------------------------------------------------
@@ -313,7 +408,10 @@ class PromptToPrompt:
         with self.lock, torch.no_grad():
             text = torch.cat([self.model.embed(plan.target) for plan in plans])
             if guided(scale):
-                negative = self.model.embed(self.prompt(source.negative_prompt))
+                if source.unconditional is not None:
+                    negative = source.unconditional[i, None]
+                else:
+                    negative = self.model.embed(self.prompt(source.negative_prompt))
                 text = torch.cat([negative.expand(n, -1, -1), text])
             record = self.records.of(source, i, max(needed(step, size) for step in todo))
             call = Call(conditional=n, latent=size)
@@ -397,6 +495,8 @@ class PromptToPrompt:
             key=_key(source.key, plan.digest(source.steps)),
             engine=self,
             origin=(source, plan),
+            unconditional=source.unconditional,
+            inversion=source.inversion,
         )
 
     # --- looks --------------------------------------------------------------------------------------
@@ -522,6 +622,13 @@ def _finish(states: States[T], on_step: OnStep) -> T:
 
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:
     return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _psnr(a: Image.Image, b: Image.Image) -> float:
+    """Peak signal-to-noise ratio of two pictures of one size in dB; 99 where they are equal."""
+    one, two = (np.asarray(image.convert("RGB"), np.float64) for image in (a, b))
+    error = float(((one - two) ** 2).mean())
+    return min(99.0, 10 * float(np.log10(255**2 / error))) if error else 99.0
 
 
 def _bytes(x: Tensor) -> bytes:

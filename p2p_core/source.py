@@ -54,10 +54,26 @@ class StepState:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Inversion:
+    """How a real picture became a source, and how well it comes back.
+
+    picture: as it was fitted to the model. psnr, psnr_vae: of the source's picture against it, and against
+    what the autoencoder alone makes of it; psnr_ceiling: of the latter against the picture; in dB.
+    """
+
+    method: str
+    picture: Image.Image
+    psnr: float
+    psnr_vae: float
+    psnr_ceiling: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
     """A picture that can be edited: its prompt, its path of latents, and where its maps are recorded.
 
-    latents: (N + 1, C, h, w), z_T first. Made by `generate`, or by `Result.as_source`.
+    latents: (N + 1, C, h, w), z_T first. unconditional: (N, S, d), an embedding for each step in place of the
+    negative prompt's, or None. Made by `generate`, `invert`, or by `Result.as_source`.
     """
 
     prompt: Prompt
@@ -73,6 +89,8 @@ class Source:
     key: str
     engine: PromptToPrompt = field(repr=False)
     origin: tuple[Source, Plan] | None = field(default=None, repr=False)  # an edit taken as a source
+    unconditional: Tensor | None = field(default=None, repr=False)
+    inversion: Inversion | None = field(default=None, repr=False)
 
     @property
     def latent_size(self) -> tuple[int, int]:

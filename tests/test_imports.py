@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a module imports only from layers below its own, or beside it where listed together.
 LAYERS = (
     {"errors"},
-    {"words", "masks"},
+    {"words", "masks", "photos"},
     {"edits"},
     {"plan", "attention", "cache"},
     {"sampler", "models", "checks"},

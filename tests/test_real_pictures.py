@@ -1,0 +1,360 @@
+"""Real pictures as sources: the four ways against literal ones, edits of them, and pictures of all kinds."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from PIL import Image
+
+from p2p_core import Edit, PromptToPrompt, Source, inversion
+from p2p_core.errors import BadMethod, BadPicture, NotEnoughMemory
+from p2p_core.photos import MOST_PIXELS, fitted, opened
+
+from . import tiny
+
+PROMPT, TARGET = "a red house on a hill", "a red castle on a hill"
+STEPS, SCALE = 5, 4.0
+METHODS = ("direct", "null_text", "negative_prompt", "ddim")
+
+
+@pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
+def p2p(request: Any) -> PromptToPrompt:
+    return PromptToPrompt(tiny.pipeline(request.param), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture(p2p: PromptToPrompt) -> Image.Image:
+    h, w = p2p.default_size
+    y, x = np.mgrid[:h, :w]
+    return Image.fromarray(np.stack([x * 255 // w, y * 255 // h, (x + y) * 127 // h], -1).astype(np.uint8))
+
+
+# --- literal: diffusers' parts, loops as in the papers ----------------------------------------------------
+
+
+class Literal:
+    """The four methods written down with explicit schedules and diffusers' own UNet call."""
+
+    def __init__(self, p2p: PromptToPrompt, picture: Image.Image) -> None:
+        self.pipe = p2p.pipe
+        self.unet, self.vae = self.pipe.unet, self.pipe.vae
+        scheduler = DDIMScheduler.from_config({"clip_sample": False, **self.pipe.scheduler.config})
+        scheduler.set_timesteps(STEPS)
+        self.times = [int(t) for t in scheduler.timesteps]
+        gap = scheduler.config.num_train_timesteps // STEPS
+        bars = scheduler.alphas_cumprod
+        self.a = [float(bars[t]) for t in self.times]
+        self.b = [
+            float(bars[t - gap]) if t >= gap else float(scheduler.final_alpha_cumprod) for t in self.times
+        ]
+        self.v = scheduler.config.prediction_type == "v_prediction"
+        x = torch.tensor(np.asarray(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+        with torch.no_grad():
+            self.z = self.vae.encode(x).latent_dist.mean * self.vae.config.scaling_factor
+        self.text, self.empty = self.embed(PROMPT), self.embed("")
+
+    @torch.no_grad()
+    def embed(self, prompt: str) -> torch.Tensor:
+        ids = self.pipe.tokenizer(
+            prompt, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        return self.pipe.text_encoder(ids)[0]
+
+    def out(self, x: torch.Tensor, i: int, text: torch.Tensor) -> torch.Tensor:
+        return self.unet(x, self.times[i], encoder_hidden_states=text).sample
+
+    def read(self, x: torch.Tensor, out: torch.Tensor, a: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """(eps, x_0), from an epsilon or a velocity."""
+        if self.v:
+            return a**0.5 * out + (1 - a) ** 0.5 * x, a**0.5 * x - (1 - a) ** 0.5 * out
+        return out, (x - (1 - a) ** 0.5 * out) / a**0.5
+
+    @torch.no_grad()
+    def path(self) -> list[torch.Tensor]:
+        found = [self.z]
+        for i in reversed(range(STEPS)):
+            # the network is asked at the time it goes to, and the noise it means is read there
+            x, a, b = found[-1], self.a[i], self.b[i]
+            eps, _ = self.read(x, self.out(x, i, self.text), a)
+            x_0 = (x - (1 - b) ** 0.5 * eps) / b**0.5
+            found.append(a**0.5 * x_0 + (1 - a) ** 0.5 * eps)
+        return found[::-1]
+
+    def guided(self, x: torch.Tensor, i: int, text: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        low = self.out(x, i, own)
+        eps, x_0 = self.read(x, low + SCALE * (self.out(x, i, text) - low), self.a[i])
+        return self.b[i] ** 0.5 * x_0 + (1 - self.b[i]) ** 0.5 * eps
+
+    def null_text(self, path: list[torch.Tensor]) -> list[torch.Tensor]:
+        x, own, found = path[0], self.empty, []
+        for i in range(STEPS):
+            own = own.clone().detach().requires_grad_(True)
+            adam = torch.optim.Adam([own], lr=1e-2 * (1 - i / 100))
+            for _ in range(10):
+                loss = F.mse_loss(self.guided(x, i, self.text, own), path[i + 1])
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+                if loss.item() < 1e-5 + i * 2e-5:
+                    break
+            found.append(own.detach())
+            with torch.no_grad():
+                x = self.guided(x, i, self.text, own)
+        return found
+
+    @torch.no_grad()
+    def run(self, x: torch.Tensor, text: torch.Tensor, own: list[torch.Tensor]) -> list[torch.Tensor]:
+        found = [x]
+        for i in range(STEPS):
+            found.append(self.guided(found[-1], i, text, own[i]))
+        return found
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_is_the_literal_one(p2p: PromptToPrompt, picture: Image.Image, method: str) -> None:
+    """Source latents, embeddings and an uninjected target, to 1e-4 relative."""
+    source = p2p.invert(picture, PROMPT, method=method, steps=STEPS, guidance_scale=SCALE)
+    literal = Literal(p2p, picture)
+    path = literal.path()
+    own = [literal.empty] * STEPS
+    if method == "null_text":
+        own = literal.null_text(path)
+        assert relative(source.unconditional, torch.cat(own)) < 1e-4
+    elif method == "negative_prompt":
+        own = [literal.text] * STEPS
+        assert relative(source.unconditional, torch.cat(own)) < 1e-6
+    latents = path if method == "direct" else literal.run(path[0], literal.text, own)
+    assert relative(source.latents, torch.cat(latents)) < 1e-4
+    plain = p2p.edit(source, Edit(TARGET, cross_steps=0, self_steps=0))
+    target = literal.run(path[0], literal.embed(TARGET), own)
+    assert relative(plain.latents, target[-1][0]) < 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_inverted_picture_is_a_source_like_any_other(
+    p2p: PromptToPrompt, picture: Image.Image, method: str
+) -> None:
+    source = p2p.invert(picture, PROMPT, method=method, steps=STEPS, guidance_scale=SCALE)
+    assert source.seed is None and source.inversion.method == method and source.steps == STEPS
+    assert p2p.edit(source, Edit(PROMPT)).steps_computed == 0
+    edit = Edit(TARGET, cross_steps=0.6, self_steps=0.4, weights={"hill": 1.5})
+    result = p2p.edit(source, edit)
+    assert np.isfinite(np.asarray(source.attention("house"))).all() and result.steps_computed == STEPS
+    assert p2p.edit(source, edit.replace(cross_steps=0.8)).steps_computed < STEPS
+    many = p2p.edit_many(source, [edit, edit.replace(weights={})])
+    assert relative(many[0].latents, result.latents) < 1e-4
+    next_one = result.as_source()
+    assert next_one.inversion is source.inversion
+    assert p2p.edit(next_one, Edit("a big castle on a hill")).steps_computed == STEPS
+    before = source.attention("hill")
+    p2p.forget(source)
+    np.testing.assert_allclose(source.attention("hill"), before, atol=1e-5)
+    assert relative(p2p.edit(source, edit).latents, result.latents) < 1e-4
+
+
+def test_direct_comes_back_as_the_autoencoder_has_it(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    source = p2p.invert(picture, PROMPT, steps=STEPS)
+    report = source.inversion
+    assert report.method == "direct" and report.psnr_vae == 99 and report.psnr == report.psnr_ceiling
+    assert np.array_equal(np.asarray(report.picture), np.asarray(picture))
+    worse = p2p.invert(picture, PROMPT, method="ddim", steps=STEPS).inversion
+    assert worse.psnr_vae < 99 and worse.psnr_ceiling == report.psnr_ceiling
+
+
+def test_null_text_follows_the_path_better_than_none(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    far, near = (
+        p2p.invert(picture, PROMPT, method=method, steps=STEPS, guidance_scale=SCALE).latents
+        for method in ("ddim", "null_text")
+    )
+    path = torch.cat(Literal(p2p, picture).path())
+    assert relative(near, path) < 0.9 * relative(far, path)
+
+
+def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    for method, parts in (("direct", 2), ("null_text", 3)):
+        run = p2p.inverting(picture, PROMPT, method=method, steps=STEPS, guidance_scale=SCALE)
+        seen = []
+        while True:
+            try:
+                seen.append(next(run))
+            except StopIteration as stop:
+                assert isinstance(stop.value, Source)
+                break
+        assert [s.index for s in seen] == list(range(1, parts * STEPS + 1))
+        assert {s.total for s in seen} == {parts * STEPS}
+    before = {name: p.requires_grad for name, p in p2p.pipe.unet.named_parameters()}
+    held = p2p.cache.nbytes
+    run = p2p.inverting(picture, "a cat in a hat", method="null_text", steps=STEPS)
+    for _ in range(STEPS + 2):
+        next(run)
+    run.close()
+    assert p2p.cache.nbytes == held
+    assert {name: p.requires_grad for name, p in p2p.pipe.unet.named_parameters()} == before
+    assert not p2p.lock._is_owned()  # type: ignore[attr-defined]
+    free = threading.Thread(target=lambda: p2p.generate(PROMPT, steps=2))
+    free.start()
+    free.join(60)
+    assert not free.is_alive()
+
+
+def test_checkpointing_gives_the_same_and_is_switched_off_again(
+    p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"method": "null_text", "steps": 3, "guidance_scale": SCALE}
+    plain = p2p.invert(picture, PROMPT, **asked)
+    monkeypatch.setattr(inversion, "CHECKPOINTED", 1)
+    again = p2p.invert(picture, PROMPT, **asked)
+    torch.testing.assert_close(again.unconditional, plain.unconditional, atol=1e-5, rtol=1e-4)
+    assert not p2p.pipe.unet.is_gradient_checkpointing
+
+
+def test_too_little_memory_is_told_before(
+    p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversion, "memory_free", lambda _: 1000)
+    with pytest.raises(NotEnoughMemory, match="direct needs none"):
+        p2p.invert(picture, PROMPT, method="null_text", steps=3)
+    p2p.invert(picture, PROMPT, steps=3)
+
+
+@pytest.mark.parametrize("method", ["pnp", "", None, 3])
+def test_methods_there_are_none_of(p2p: PromptToPrompt, picture: Image.Image, method: object) -> None:
+    with pytest.raises(BadMethod, match="direct"):
+        p2p.invert(picture, PROMPT, method=method)
+
+
+# --- pictures of all kinds --------------------------------------------------------------------------------
+
+RED = (200, 30, 40)
+
+
+def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"]
+)
+def test_every_mode(mode: str) -> None:
+    base = Image.new("RGB", (20, 10), RED)
+    image = base.convert("L").convert(mode) if mode in ("I", "F", "I;16") else base.convert(mode)
+    found = opened(image)
+    assert found.mode == "RGB" and found.size == (20, 10)
+    if mode in ("RGB", "RGBA", "P", "CMYK"):
+        assert np.abs(np.asarray(found)[5, 5].astype(int) - RED).max() <= 60 * (mode == "P") + 4
+
+
+def test_upright_on_white_and_16_bits() -> None:
+    turned = Image.new("RGB", (30, 10), RED)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    assert opened(saved(turned, "JPEG", exif=exif)).size == (10, 30)
+    clear = Image.new("RGBA", (8, 8), (*RED, 0))
+    assert np.asarray(opened(saved(clear, "PNG"))).min() == 255
+    deep = Image.fromarray(np.full((8, 8), 32768, np.uint16))
+    assert abs(int(np.asarray(opened(saved(deep, "PNG")))[0, 0, 0]) - 128) <= 1
+    palette = Image.new("P", (8, 8))
+    palette.putpalette([0, 0, 0, *RED])
+    assert np.asarray(opened(saved(palette, "GIF", transparency=0))).min() == 255
+
+
+def test_the_first_frame_of_many() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in (RED, (0, 0, 255))]
+    for kind in ("GIF", "WEBP", "PNG"):
+        found = opened(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
+        assert np.abs(np.asarray(found)[0, 0].astype(int) - RED).max() < 12, kind
+
+
+ARRAYS = (
+    np.zeros((4, 5)), np.ones((4, 5, 3), np.float32), np.zeros((4, 5, 4), np.uint8),
+    np.full((4, 5), 65535, np.uint16), np.ones((4, 5), bool), np.zeros((4, 5, 1), np.uint8),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype} {a.shape}")
+def test_arrays(array: np.ndarray) -> None:
+    assert opened(array).size == (5, 4)
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that says it has 30,000 x 30,000 pixels."""
+    data = bytearray(saved(Image.new("L", (1, 1)), "PNG"))
+    data[16:24] = (30000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+BROKEN: dict[str, Any] = {
+    "nothing": b"", "text": b"hello", "bomb": bomb(), "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "half a PNG": saved(Image.effect_noise((64, 64), 50), "PNG")[:300],
+    "half a JPEG": saved(Image.effect_noise((64, 64), 50), "JPEG")[:200],
+    "no file": "/no/such/file.png", "a folder": Path("/"), "a number": 5, "None": None, "list": [1, 2],
+    "1d": np.zeros(5), "5 channels": np.zeros((4, 4, 5), np.uint8), "empty": np.zeros((0, 4, 3), np.uint8),
+    "nan": np.full((4, 4), np.nan), "too bright": np.full((4, 4), 2.0), "int64": np.zeros((4, 4), np.int64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("picture", BROKEN.values(), ids=list(BROKEN))
+def test_what_is_no_picture_is_told(picture: Any) -> None:
+    with pytest.raises(BadPicture):
+        opened(picture)
+
+
+def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(saved(Image.new("RGB", (8, 8), RED), "PNG"))
+    assert opened(path).size == opened(str(path)).size == (8, 8)
+    assert MOST_PIXELS >= 24_000_000, "what cameras make"
+
+
+def test_the_crop_can_be_moved_and_padding_keeps_all() -> None:
+    image = Image.fromarray(np.repeat(np.linspace(0, 255, 90, dtype=np.uint8)[None], 30, 0)).convert("RGB")
+    left, middle, right = (
+        np.asarray(fitted(image, (32, 32), "crop", (x, 0.5))).mean() for x in (0.0, 0.5, 1.0)
+    )
+    assert left < 60 < middle < 190 < right
+    padded = np.asarray(fitted(image, (32, 32), "pad"))
+    assert (padded[0] == 255).all() and padded[16, 1].max() < 30
+    for wrong in ({"fit": "stretch"}, {"center": (2, 0)}, {"center": "middle"}, {"center": (0.5,)}):
+        with pytest.raises(BadPicture):
+            fitted(image, (32, 32), **wrong)
+
+
+def test_a_thousand_mutations_of_files() -> None:
+    """Seeded: a picture or a sentence, never another error."""
+    rng = np.random.default_rng(5)
+    noise = Image.effect_noise((48, 40), 60).convert("RGB")
+    seeds = [
+        *(saved(noise, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")),
+        saved(noise.convert("P"), "GIF"), saved(noise.convert("RGBA"), "PNG"),
+        saved(noise.convert("CMYK"), "JPEG"),
+    ]  # fmt: skip
+    fine = 0
+    for n in range(150):
+        data = bytearray(seeds[n % len(seeds)])
+        for _ in range(int(rng.integers(1, 12))):
+            at = int(rng.integers(min(len(data), 200) if rng.random() < 0.6 else len(data)))
+            data[at] = int(rng.integers(256))
+        if rng.random() < 0.3:
+            data = data[: int(rng.integers(1, len(data)))]
+        try:
+            fine += opened(bytes(data)).mode == "RGB"
+        except BadPicture as error:
+            assert str(error).endswith((".", "million."))
+    assert 10 < fine < 140
