@@ -38,6 +38,7 @@ from .photos import fitted, opened
 from .plan import Plan, StepPlan, make_plan
 from .records import Records, needed, self_limit
 from .sampler import Sampler, guide, guided, noise
+from .shelf import Shelf
 from .source import Inversion, Result, Sites, Source, StepState
 from .words import Prompt
 
@@ -54,6 +55,7 @@ class PromptToPrompt:
     pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
     dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). cache_bytes: budget for
     recorded sources, None: chosen by what is free. What doesn't fit is recorded again when it is needed.
+    inversions: a folder to keep inversions of real pictures in, or None.
 
     All calls may be made from several threads; the model runs one step at a time under `lock`.
     """
@@ -65,6 +67,7 @@ class PromptToPrompt:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         cache_bytes: int | None = None,
+        inversions: str | Path | None = None,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
@@ -72,6 +75,7 @@ class PromptToPrompt:
         self.lock = threading.RLock()
         budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
         self.records = Records(self.model, budget)
+        self.shelf = None if inversions is None else Shelf(inversions)
         self._prompts: dict[str, Prompt] = {}
         self._states: LRU[StepState] = LRU(STATE_BYTES)
         self._images: LRU[Image.Image] = LRU(STATE_BYTES)
@@ -84,6 +88,7 @@ class PromptToPrompt:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         cache_bytes: int | None = None,
+        inversions: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
         """Load "storybook" (bundled), a local diffusers folder, or a Hub id.
@@ -92,7 +97,14 @@ class PromptToPrompt:
         """
         chosen = choose_device(device)
         pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress)
-        return cls(pipe, device=chosen, dtype=dtype, cache_bytes=cache_bytes, model_name=str(name))
+        return cls(
+            pipe,
+            device=chosen,
+            dtype=dtype,
+            cache_bytes=cache_bytes,
+            inversions=inversions,
+            model_name=str(name),
+        )
 
     # --- what it wraps ------------------------------------------------------------------------------
 
@@ -242,20 +254,30 @@ class PromptToPrompt:
         method: str,
     ) -> States[Source]:
         begun, N = time.perf_counter(), len(sampler)
-        total = (3 if method == "null_text" else 2) * N
+        fits = method == "null_text" and guided(scale)
         with self.lock:
             z_0 = self.model.encode(image)
-        kept = (id(self.model), P.ids, negative.ids, N, scale, size, method, _bytes(z_0))
-        path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
-        given, own = path[:1], None
-        if method == "direct":
-            given = path
-        elif method == "negative_prompt":
+        kept = (P.ids, negative.ids, N, scale, size, method, _bytes(z_0))
+        name = _key(self.model.fingerprint, method, P.ids, negative.ids, N, fits and scale, image.tobytes())
+        known = self.shelf.get(name) if self.shelf else None
+        total = N if known else (3 if fits else 2) * N
+        if known:
+            path = known["path"].to(self.device, self.dtype)
+            own = known["unconditional"].to(self.device, self.dtype) if fits else None
+        else:
+            own = None
+            path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
+            if fits:
+                fitting = null_text(self.model, sampler, path, P, negative, scale)
+                own = yield from self._way(fitting, N, total)
+            if self.shelf:
+                self.shelf.put(name, {"path": path} | ({} if own is None else {"unconditional": own}))
+        if method == "negative_prompt":
             own = self._text(P, P, 0, 1).expand(N, -1, -1)
-        elif method == "null_text" and guided(scale):
-            fitting = null_text(self.model, sampler, path, P, negative, scale)
-            own = yield from self._way(fitting, N, total)
-        recording = self._record(P, negative, sampler, scale, size, given, None, _key(*kept), own)
+        given = path if method == "direct" else path[:1]
+        recording = self._record(
+            P, negative, sampler, scale, size, given, None, _key(id(self.model), *kept), own
+        )
         while True:
             try:
                 state = next(recording)

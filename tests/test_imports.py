@@ -14,7 +14,7 @@ LAYERS = (
     {"errors"},
     {"words", "masks", "photos"},
     {"edits"},
-    {"plan", "attention", "cache"},
+    {"plan", "attention", "cache", "shelf"},
     {"sampler", "models", "checks"},
     {"source"},
     {"blend", "recipe", "figures", "records", "inversion"},

@@ -1,0 +1,118 @@
+"""Inversions kept on disk: once for ever, bounded, and no harm from what else may lie there."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from p2p_core import PromptToPrompt
+from p2p_core.shelf import Shelf
+
+from . import tiny
+
+PICTURE = Image.effect_noise((64, 64), 60).convert("RGB")
+PROMPT = "a red house on a hill"
+
+
+def tensors(n: int = 3) -> dict[str, torch.Tensor]:
+    return {"path": torch.randn(n, 4, 8, 8), "unconditional": torch.randn(n - 1, 5, 6)}
+
+
+def test_what_is_put_comes_back(tmp_path: Path) -> None:
+    shelf, mine = Shelf(tmp_path / "new" / "folder"), tensors()
+    assert shelf.get("a") is None
+    shelf.put("a", mine)
+    found = shelf.get("a")
+    assert found and all(torch.equal(found[name], x) for name, x in mine.items())
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
+    one = tensors()
+    shelf = Shelf(tmp_path)
+    shelf.put("size", one)
+    size = shelf.nbytes
+    shelf.budget = 3 * size
+    (tmp_path / "size.safetensors").unlink()
+    for n, name in enumerate("abc"):
+        shelf.put(name, one)
+        os.utime(tmp_path / f"{name}.safetensors", (n, n))
+    assert shelf.get("a")  # used just now
+    shelf.put("d", one)
+    assert shelf.get("b") is None and shelf.get("a") and shelf.get("c") and shelf.get("d")
+    assert shelf.nbytes <= shelf.budget
+    shelf.budget = size // 2
+    shelf.put("e", one)
+    assert shelf.get("e") is None, "larger than the whole budget"
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", b"\xff" * 64, "half", "other", "nan"])
+def test_a_broken_file_counts_as_missing(tmp_path: Path, data: bytes | str) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.put("a", tensors())
+    file = tmp_path / "a.safetensors"
+    if data == "half":
+        file.write_bytes(file.read_bytes()[:500])
+    elif data == "other":
+        shelf.put("a", {"something": torch.ones(2)})
+    elif data == "nan":
+        shelf.put("a", {"path": torch.full((2, 4, 8, 8), float("nan"))})
+    else:
+        file.write_bytes(data)
+    assert shelf.get("a") is None and not file.exists()
+    shelf.put("a", tensors())
+    assert shelf.get("a")
+
+
+def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    shelf = Shelf(tmp_path / "file")
+    shelf.put("a", tensors())
+    assert shelf.get("a") is None
+
+
+@pytest.mark.parametrize("method", ["direct", "null_text", "ddim", "negative_prompt"])
+def test_an_inversion_survives_a_restart(tmp_path: Path, method: str) -> None:
+    """Another process with the same model: no step of the way is run again, and all is the same."""
+    torch.manual_seed(4)
+    pipe = tiny.pipeline()
+    asked = {"method": method, "steps": 4, "guidance_scale": 3.0}
+    first = PromptToPrompt(pipe, inversions=tmp_path).invert(PICTURE, PROMPT, **asked)
+    again = PromptToPrompt(pipe, inversions=tmp_path)
+    steps: list[int] = []
+    source = again.invert(PICTURE.copy(), PROMPT, **asked, on_step=lambda s: steps.append(s.total))
+    assert steps == [4] * 4, "recorded only"
+    assert torch.equal(source.latents, first.latents)
+    assert (source.unconditional is None) == (first.unconditional is None)
+    assert source.inversion.psnr == first.inversion.psnr
+    for other in ({"steps": 5}, {"method": "ddim" if method != "ddim" else "direct"}):
+        seen: list[int] = []
+        again.invert(PICTURE, PROMPT, **{**asked, **other}, on_step=lambda s: seen.append(s.total))
+        assert len(seen) > 5
+    seen = []
+    again.invert(PICTURE, "a castle", **asked, on_step=lambda s: seen.append(s.total))
+    assert len(seen) > 4
+
+
+def test_another_model_does_not_take_it(tmp_path: Path) -> None:
+    one, other = tiny.pipeline(), tiny.pipeline()
+    with torch.no_grad():
+        next(iter(other.unet.parameters())).add_(1e-3)
+    prints = {PromptToPrompt(pipe).model.fingerprint for pipe in (one, other)}
+    assert len(prints) == 2
+    assert PromptToPrompt(one).model.fingerprint in prints
+
+
+def test_looking_is_quick(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for n in range(30):
+        shelf.put(str(n), tensors())
+    begun = time.perf_counter()
+    assert all(np.isfinite(shelf.get(str(n))["path"].numpy()).all() for n in range(30))  # type: ignore[index]
+    assert time.perf_counter() - begun < 5
