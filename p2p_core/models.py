@@ -201,7 +201,7 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells models apart, also in another process: a digest of every weight's name, shape and beginning."""
+        """Tells models apart, in any process: a digest of every weight's name, shape and beginning."""
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.unet, self.pipe.vae, self.pipe.text_encoder):
             for name, weight in part.state_dict().items():

@@ -258,20 +258,24 @@ class PromptToPrompt:
         with self.lock:
             z_0 = self.model.encode(image)
         kept = (P.ids, negative.ids, N, scale, size, method, _bytes(z_0))
-        name = _key(self.model.fingerprint, method, P.ids, negative.ids, N, fits and scale, image.tobytes())
-        known = self.shelf.get(name) if self.shelf else None
-        total = N if known else (3 if fits else 2) * N
-        if known:
-            path = known["path"].to(self.device, self.dtype)
-            own = known["unconditional"].to(self.device, self.dtype) if fits else None
+        # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
+        way = _key(self.model.fingerprint, P.ids, N, image.size, image.tobytes())
+        name = _key(way, negative.ids, scale) if fits else way
+        known = self._shelved(name)
+        ahead = known or self._shelved(way)
+        total = N * (1 + (not ahead) + (fits and not known))
+        if ahead:
+            path = ahead["path"].to(self.device, self.dtype)
         else:
-            own = None
             path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
-            if fits:
-                fitting = null_text(self.model, sampler, path, P, negative, scale)
-                own = yield from self._way(fitting, N, total)
-            if self.shelf:
-                self.shelf.put(name, {"path": path} | ({} if own is None else {"unconditional": own}))
+            self._shelve(way, path=path)
+        own = None
+        if known and fits:
+            own = known["unconditional"].to(self.device, self.dtype)
+        elif fits:
+            fitting = null_text(self.model, sampler, path, P, negative, scale)
+            own = yield from self._way(fitting, total - 2 * N, total)
+            self._shelve(name, path=path, unconditional=own)
         if method == "negative_prompt":
             own = self._text(P, P, 0, 1).expand(N, -1, -1)
         given = path if method == "direct" else path[:1]
