@@ -299,6 +299,13 @@ class PromptToPrompt:
         )
         return replace(source, inversion=report, seconds=time.perf_counter() - begun)
 
+    def _shelved(self, name: str) -> dict[str, Tensor] | None:
+        return self.shelf.get(name) if self.shelf else None
+
+    def _shelve(self, name: str, **tensors: Tensor) -> None:
+        if self.shelf:
+            self.shelf.put(name, tensors)
+
     def _way(
         self, steps: Generator[tuple[int, Tensor], None, Tensor], done: int, total: int
     ) -> States[Tensor]:
