@@ -10,7 +10,7 @@ Every edit is made by every method: from the same noise with nothing injected, w
 with cross- and self-attention, with a local blend as well, and with each of the three left out. Faders are
 moved over [-2, 2], and words' maps are compared with their true regions.
 
-Writes docs/edits.json, docs/edits.md and docs/edits.png. `--tune` tries settings on other scenes instead.
+Writes docs/edits.json, .md and .png and docs/faders.png. `--tune` tries settings on other scenes instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from storybook.draw import regions, render, subject_mask
 from storybook.judge import PRESENT, Judge
 from storybook.scenes import ATTRIBUTES, DEGREES, Scene
 
-from .edits_report import figure, page
+from .edits_report import fader_figure, figure, page
 from .measures import correlation, map_iou, psnr, ssim, structure, widened
 from .tasks import KINDS, SOURCES, Setting, Task, fader_scenes, tasks
 
@@ -273,8 +273,11 @@ def floors(studio: Studio, task: Task, before: np.ndarray) -> dict[str, np.ndarr
     return {"(no edit)": before, "(the ideal, through the VAE)": through}
 
 
-def run_faders(studio: Studio, count: int, setting: Setting, seed: int = 0) -> list[Row]:
-    rows = []
+def run_faders(
+    studio: Studio, count: int, setting: Setting, seed: int = 0
+) -> tuple[list[Row], dict[str, list[np.ndarray]]]:
+    """Rows of faders, and the pictures of each word's first scene over `FADERS`."""
+    rows, strips = [], {}
     for word in DEGREES:
         for i, scene in enumerate(fader_scenes(word, count, seed)):
             source = studio.generated(scene, seed=5000 + 100 * seed + i)
@@ -283,10 +286,11 @@ def run_faders(studio: Studio, count: int, setting: Setting, seed: int = 0) -> l
                 for c in FADERS
             ]
             pictures = studio.edited(source, edits)
+            strips.setdefault(word, pictures)
             readings = studio.judge.read(pictures)
             rows.append(fader_row(word, [r[word] for r in readings], readings, pictures))
             studio.p2p.forget(source)
-    return rows
+    return rows, strips
 
 
 def tune(studio: Studio, sources: int, kinds: Sequence[str]) -> None:
@@ -342,7 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     todo, examples = tasks(args.sources), []
     drawings, maps = run(studio, todo, drawn=True, examples=examples)
     generated, _ = run(studio, todo, drawn=False, examples=[])
-    faders = run_faders(studio, args.faders, FADER)
+    faders, strips = run_faders(studio, args.faders, FADER)
     keys = ("kind", "method")
     result = {
         "settings": {
@@ -371,6 +375,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     (args.out / "edits.json").write_text(json.dumps(result, indent=1) + "\n")
     (args.out / "edits.md").write_text(page(result))
     figure(examples).save(args.out / "edits.png")
+    fader_figure(strips, FADERS).save(args.out / "faders.png")
     print(page(result))
 
 

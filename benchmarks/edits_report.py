@@ -138,6 +138,7 @@ def page(result: Mapping[str, Any]) -> str:
     )
     for attribute in dict.fromkeys(a for a, _ in maps):
         text += f"| {attribute} | {' | '.join(f'{maps[attribute, t]:.2f}' for t in thresholds)} |\n"
+    text += "\n![A fader for each word of degree, from -2 to 2](faders.png)\n"
     return text + "\n![Drawings, their edits by each method, and the ideal](edits.png)\n"
 
 
@@ -159,4 +160,19 @@ def figure(examples: Sequence[tuple[Task, np.ndarray, Mapping[str, np.ndarray]]]
                 sheet.paste(Image.fromarray(picture), (column * side, top))
         text = f"{caption(task.source)}  →  {caption(task.target)}"
         pen.text((4, top + side + 1), text, "black", font)
+    return sheet
+
+
+def fader_figure(strips: Mapping[str, Sequence[np.ndarray]], faders: Sequence[float]) -> Image.Image:
+    """One row for each word, its fader from left to right."""
+    side, left, line = 96, 80, 16
+    sheet = Image.new("RGB", (left + len(faders) * side, line + len(strips) * side), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for column, c in enumerate(faders):
+        pen.text((left + column * side + side / 2, 2), f"{c:+g}", "black", font, anchor="ma")
+    for row, (word, pictures) in enumerate(strips.items()):
+        pen.text((4, line + row * side + side / 2), word, "black", font, anchor="lm")
+        for column, picture in enumerate(pictures):
+            small = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(small, (left + column * side, line + row * side))
     return sheet

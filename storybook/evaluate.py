@@ -84,7 +84,13 @@ def main() -> None:
         "--model", type=Path, default=ROOT / "assets" / "storybook", help="a diffusers folder"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for evaluation.*")
-    parser.add_argument("--log", type=Path, default=ROOT / "docs" / "training" / "unet.jsonl")
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        nargs="*",
+        default=[ROOT / "docs" / "training" / name for name in ("unet-before.jsonl", "unet.jsonl")],
+        help="of the UNet's training, one after the other",
+    )
     args = parser.parse_args()
 
     pipe = StableDiffusionPipeline.from_pretrained(args.model, dtype=torch.float32)
@@ -113,8 +119,9 @@ def main() -> None:
     (args.out / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     (args.out / "evaluation.md").write_text(page(result))
     contact_sheet(scenes[:64], images[:64]).save(args.out / "evaluation.png")
-    if args.log.exists():
-        curve(args.log).savefig(args.out / "training" / "curve.png", dpi=110)
+    logs = [log for log in args.logs if log.exists()]
+    if logs:
+        curve(*logs).savefig(args.out / "training" / "curve.png", dpi=110)
     print(page(result))
 
 

@@ -83,7 +83,7 @@ class Judge(nn.Module):
 def _as_input(picture: Image.Image | np.ndarray) -> Tensor:
     if isinstance(picture, Image.Image):
         picture = np.asarray(picture.convert("RGB").resize((128, 128), Image.Resampling.BICUBIC))
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _worn(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -75,17 +75,26 @@ def wrapped(text: str, font: Any, width: int, lines: int = 3) -> str:
     return "\n".join(done[:lines])
 
 
-def curve(log: Path) -> Figure:
-    """The UNet's loss, and what the judge reads in held-out pictures, over the minutes of training."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+def curve(*logs: Path) -> Figure:
+    """The UNet's loss, and what the judge reads in held-out pictures, over the samples seen.
+
+    Several logs are one training after the other; a line stands where one begins.
+    """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    losses = [line for line in lines if "loss" in line]
-    left.plot([x["samples"] / 1000 for x in losses], [x["loss"] for x in losses])
-    left.set(xlabel="thousand samples", ylabel="squared error of v")
-    shown = [line for line in lines if "shown" in line]
+    seen, losses, shown = 0, [], []
+    for log in logs:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        losses += [((seen + line["samples"]) / 1000, line["loss"]) for line in lines if "loss" in line]
+        shown += [((seen + line["samples"]) / 1000, line["shown"]) for line in lines if "shown" in line]
+        if seen:
+            for axis in (left, right):
+                axis.axvline(seen / 1000, color="#999999", linewidth=0.8, linestyle=":")
+        seen += max(line["samples"] for line in lines)
+    left.plot(*zip(*losses, strict=True))
+    left.set(xlabel="thousand samples", ylabel="squared error of v", ylim=(0.3, 0.7))
     for name in ("subject", "color", "place", "time", "all"):
-        right.plot([x["samples"] / 1000 for x in shown], [x["shown"][name] for x in shown], "o-", label=name)
+        right.plot([x for x, _ in shown], [shares[name] for _, shares in shown], "o-", label=name)
     right.set(xlabel="thousand samples", ylabel="share shown, held-out prompts", ylim=(0, 1.02))
     right.legend(fontsize=8)
     return figure

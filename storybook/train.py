@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float, help="peak learning rate of the UNet")
     parser.add_argument("--compile", action="store_true", help="the UNet through torch.compile")
+    parser.add_argument("--begin-with", type=Path, help="folder of a trained UNet to go on from")
     parser.add_argument("--decoder-minutes", type=float)
     args = parser.parse_args()
 
@@ -81,7 +82,7 @@ def main() -> None:
             unet.train(
                 clock, device,
                 channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
-                compiled=args.compile,
+                compiled=args.compile, begin_with=args.begin_with,
             )  # fmt: skip
         elif clock:
             vae.train(

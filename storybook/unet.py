@@ -61,12 +61,17 @@ def scheduler() -> DDIMScheduler:
 
 
 def text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Word and position embeddings alone: no layers, so that no token tells another's word.
+
+    With two layers the UNet learned to read everything from the end mark and the padding behind it: taking
+    "snowy" away changed nothing as long as those stayed, so a fader on it did nothing either.
+    """
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
         intermediate_size=3 * WIDTH,
         projection_dim=WIDTH,
-        num_hidden_layers=2,
+        num_hidden_layers=0,
         num_attention_heads=4,
         max_position_embeddings=LENGTH,
         bos_token_id=tokenizer.bos_token_id,
@@ -135,15 +140,19 @@ def train(
     seed: int,
     bf16: bool,
     compiled: bool = False,
+    begin_with: Path | None = None,
     ema: float = 0.998,
 ) -> None:
     """Train for the run's minutes and write `unet/` and `text_encoder/` (the averaged weights).
 
     compiled: through torch.compile, which takes minutes at first and is then a little faster.
+    begin_with: a folder with a trained UNet of this shape to begin with; the text encoder is new.
     """
     torch.manual_seed(seed + run.step)
     tokenizer = CLIPTokenizer.from_pretrained(run.folder / "tokenizer")
     nets = nn.ModuleDict({"text_encoder": text_encoder(tokenizer), "unet": unet(channels)}).to(device)
+    if begin_with is not None:
+        nets["unet"].load_state_dict(UNet2DConditionModel.from_pretrained(begin_with).state_dict())
     averaged = copy.deepcopy(nets).eval().requires_grad_(False)
     if device.type == "cpu":  # plain matrix products: the fused kernel's gradient takes twice as long there
         nets["unet"].set_attn_processor(AttnProcessor())

@@ -368,6 +368,8 @@ def test_the_pages_and_figures_of_an_evaluation(tmp_path):
     )
     left, right = report.curve(log).axes
     assert list(left.lines[0].get_ydata()) == [0.4, 0.3] and len(right.lines) == 5
+    left, right = report.curve(log, log).axes
+    assert list(left.lines[-1].get_xdata()) == [1, 2, 3, 4], "one training after the other"
 
 
 # --- what is shipped -----------------------------------------------------------------------------------
