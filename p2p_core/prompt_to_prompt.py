@@ -13,13 +13,12 @@ and the plan's steps so far, so every edit resumes at the longest prefix that an
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,24 +31,21 @@ from .blend import add_up, region
 from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
 from .errors import BadSource, shown
-from .inversion import ddim_steps, null_text
 from .models import Model, Progress, choose_device, choose_dtype, load
-from .photos import fitted, opened
 from .plan import Plan, StepPlan, make_plan
+from .real_pictures import RealPictures
 from .records import Records, needed, self_limit
 from .sampler import Sampler, guide, guided, noise
 from .shelf import Shelf
-from .source import Inversion, Result, Sites, Source, StepState
+from .source import Result, Sites, Source, StepState
+from .states import OnStep, States, bytes_of, finish, key_of
 from .words import Prompt
 
-T = TypeVar("T")
-OnStep = Callable[[StepState], None] | None
-States = Generator[StepState, None, T]
 STATE_BYTES = 256 << 20
 PROMPTS = 256  # tokenized prompts that are remembered
 
 
-class PromptToPrompt:
+class PromptToPrompt(RealPictures):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
@@ -154,7 +150,7 @@ class PromptToPrompt:
 
     def generate(self, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
         """Generate a picture and record it. Takes the arguments of `record`, and `on_step(state)`."""
-        return _finish(self.record(prompt, **settings), on_step)
+        return finish(self.record(prompt, **settings), on_step)
 
     def record(
         self,
@@ -181,7 +177,7 @@ class PromptToPrompt:
             x_T = noise((1, self.model.channels, *size), checks.seed(seed)).to(self.device, self.dtype)
         else:
             x_T = self.model.check_latents(latents, size)
-        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, size, _bytes(x_T))
+        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(x_T))
         return self._record(
             P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
         )
@@ -206,117 +202,8 @@ class PromptToPrompt:
         sampler = self.records.sampler(len(path) - 1)
         size = (path.shape[-2], path.shape[-1])
         path = torch.cat([self.model.check_latents(z[None], size) for z in path])
-        key = _key(id(self.model), P.ids, negative.ids, len(sampler), scale, size, _bytes(path))
+        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
         return self._record(P, negative, sampler, scale, size, path, None, key)
-
-    # --- real pictures --------------------------------------------------------------------------------
-
-    def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
-        """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
-        return _finish(self.inverting(picture, prompt, **settings), on_step)
-
-    def inverting(
-        self,
-        picture: Any,
-        prompt: str,
-        *,
-        method: str = "direct",
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        height: int | None = None,
-        width: int | None = None,
-        fit: str = "crop",
-        center: tuple[float, float] = (0.5, 0.5),
-    ) -> States[Source]:
-        """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
-
-        picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
-        prompt: what it shows; only what it names can be edited. method: see `inversion`. Raises a `P2PError`.
-        """
-        P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self.records.sampler(steps)
-        scale = checks.guidance(guidance_scale)
-        method = checks.method(method)
-        size = self.model.latent_size(height, width)
-        pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
-        image = fitted(opened(picture), pixels, fit, center)
-        return self._inverting(P, negative, sampler, scale, size, image, method)
-
-    def _inverting(
-        self,
-        P: Prompt,
-        negative: Prompt,
-        sampler: Sampler,
-        scale: float,
-        size: tuple[int, int],
-        image: Image.Image,
-        method: str,
-    ) -> States[Source]:
-        begun, N = time.perf_counter(), len(sampler)
-        fits = method == "null_text" and guided(scale)
-        with self.lock:
-            z_0 = self.model.encode(image)
-        kept = (P.ids, negative.ids, N, scale, size, method, _bytes(z_0))
-        # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
-        way = _key(self.model.fingerprint, P.ids, N, image.size, image.tobytes())
-        name = _key(way, negative.ids, scale) if fits else way
-        known = self._shelved(name)
-        ahead = known or self._shelved(way)
-        total = N * (1 + (not ahead) + (fits and not known))
-        if ahead:
-            path = ahead["path"].to(self.device, self.dtype)
-        else:
-            path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
-            self._shelve(way, path=path)
-        own = None
-        if known and fits:
-            own = known["unconditional"].to(self.device, self.dtype)
-        elif fits:
-            fitting = null_text(self.model, sampler, path, P, negative, scale)
-            own = yield from self._way(fitting, total - 2 * N, total)
-            self._shelve(name, path=path, unconditional=own)
-        if method == "negative_prompt":
-            own = self._text(P, P, 0, 1).expand(N, -1, -1)
-        given = path if method == "direct" else path[:1]
-        recording = self._record(
-            P, negative, sampler, scale, size, given, None, _key(id(self.model), *kept), own
-        )
-        while True:
-            try:
-                state = next(recording)
-            except StopIteration as stop:
-                source: Source = stop.value
-                break
-            yield replace(state, index=total - N + state.index, total=total)
-        through = self.decode(z_0)
-        report = Inversion(
-            method=method,
-            picture=image,
-            psnr=_psnr(source.image, image),
-            psnr_vae=_psnr(source.image, through),
-            psnr_ceiling=_psnr(through, image),
-        )
-        return replace(source, inversion=report, seconds=time.perf_counter() - begun)
-
-    def _shelved(self, name: str) -> dict[str, Tensor] | None:
-        return self.shelf.get(name) if self.shelf else None
-
-    def _shelve(self, name: str, **tensors: Tensor) -> None:
-        if self.shelf:
-            self.shelf.put(name, tensors)
-
-    def _way(
-        self, steps: Generator[tuple[int, Tensor], None, Tensor], done: int, total: int
-    ) -> States[Tensor]:
-        """A part of an inversion under the lock, step by step."""
-        while True:
-            with self.lock:
-                try:
-                    i, x = next(steps)
-                except StopIteration as stop:
-                    return stop.value  # type: ignore[no-any-return]
-            yield StepState(index=done + i, total=total, latents=x)
 
     def _record(
         self,
@@ -373,7 +260,7 @@ class PromptToPrompt:
 
     def edit(self, source: Source, edit: Edit, *, on_step: OnStep = None) -> Result:
         """Apply one edit. Steps that an earlier edit of this source shares are not computed again."""
-        return _finish(self.stream(source, edit), on_step)
+        return finish(self.stream(source, edit), on_step)
 
     def stream(self, source: Source, edit: Edit) -> States[Result]:
         """`edit` as a generator: yields a `StepState` a step, the reused one first; returns the `Result`.
@@ -402,7 +289,7 @@ class PromptToPrompt:
         of a result counts its own path's steps that were computed in this call, each shared one for the
         first result that needs it.
         """
-        return _finish(self.stream_many(source, edits), on_step)
+        return finish(self.stream_many(source, edits), on_step)
 
     def stream_many(self, source: Source, edits: Iterable[Edit]) -> States[list[Result]]:
         """`edit_many` as a generator: yields the `StepState` of every step it computes, in order of their
@@ -525,7 +412,7 @@ class PromptToPrompt:
             image=result.image,
             latents=torch.cat(path),
             seconds=result.seconds,
-            key=_key(source.key, plan.digest(source.steps)),
+            key=key_of(source.key, plan.digest(source.steps)),
             engine=self,
             origin=(source, plan),
             unconditional=source.unconditional,
@@ -639,37 +526,5 @@ class PromptToPrompt:
         return image
 
 
-def _finish(states: States[T], on_step: OnStep) -> T:
-    """Run a generator of states to its end and give what it returns."""
-    try:
-        while True:
-            try:
-                state = next(states)
-            except StopIteration as stop:
-                return stop.value
-            if on_step:
-                on_step(state)
-    finally:
-        states.close()
-
-
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:
     return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _psnr(a: Image.Image, b: Image.Image) -> float:
-    """Peak signal-to-noise ratio of two pictures of one size in dB; 99 where they are equal."""
-    one, two = (np.asarray(image.convert("RGB"), np.float64) for image in (a, b))
-    error = float(((one - two) ** 2).mean())
-    return min(99.0, 10 * float(np.log10(255**2 / error))) if error else 99.0
-
-
-def _bytes(x: Tensor) -> bytes:
-    return x.detach().float().cpu().numpy().tobytes()
-
-
-def _key(*parts: object) -> str:
-    h = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        h.update(part if isinstance(part, bytes) else repr(part).encode())
-    return h.hexdigest()

@@ -17,7 +17,8 @@ LAYERS = (
     {"plan", "attention", "cache", "shelf"},
     {"sampler", "models", "checks"},
     {"source"},
-    {"blend", "recipe", "figures", "records", "inversion"},
+    {"states", "blend", "recipe", "figures", "records", "inversion"},
+    {"real_pictures"},
     {"prompt_to_prompt"},
     {"__init__"},
 )

@@ -1,0 +1,153 @@
+"""Real pictures as sources (Prompt-to-Prompt, real image editing), by any of the ways in `inversion`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from . import checks
+from .inversion import ddim_steps, null_text
+from .models import Model
+from .photos import fitted, opened
+from .records import Records
+from .sampler import Sampler, guided
+from .shelf import Shelf
+from .source import Inversion, Source, StepState
+from .states import OnStep, States, bytes_of, finish, key_of
+from .words import Prompt
+
+
+class RealPictures:
+    """`invert` and `inverting`. Mixed into `PromptToPrompt`, whose parts these are."""
+
+    model: Model
+    records: Records
+    shelf: Shelf | None
+    lock: threading.RLock
+    device: Any
+    dtype: Any
+    prompt: Any
+    decode: Any
+    _record: Any
+    _text: Any
+
+    def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
+        """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
+        return finish(self.inverting(picture, prompt, **settings), on_step)
+
+    def inverting(
+        self,
+        picture: Any,
+        prompt: str,
+        *,
+        method: str = "direct",
+        steps: int = 50,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        height: int | None = None,
+        width: int | None = None,
+        fit: str = "crop",
+        center: tuple[float, float] = (0.5, 0.5),
+    ) -> States[Source]:
+        """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
+
+        picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
+        prompt: what it shows; only what it names can be edited. method: see `inversion`. Raises a `P2PError`.
+        """
+        P, negative = self.prompt(prompt), self.prompt(negative_prompt)
+        sampler = self.records.sampler(steps)
+        scale = checks.guidance(guidance_scale)
+        method = checks.method(method)
+        size = self.model.latent_size(height, width)
+        pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
+        image = fitted(opened(picture), pixels, fit, center)
+        return self._inverting(P, negative, sampler, scale, size, image, method)
+
+    def _inverting(
+        self,
+        P: Prompt,
+        negative: Prompt,
+        sampler: Sampler,
+        scale: float,
+        size: tuple[int, int],
+        image: Image.Image,
+        method: str,
+    ) -> States[Source]:
+        begun, N = time.perf_counter(), len(sampler)
+        fits = method == "null_text" and guided(scale)
+        with self.lock:
+            z_0 = self.model.encode(image)
+        kept = (P.ids, negative.ids, N, scale, size, method, bytes_of(z_0))
+        # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
+        way = key_of(self.model.fingerprint, P.ids, N, image.size, image.tobytes())
+        name = key_of(way, negative.ids, scale) if fits else way
+        known = self._shelved(name)
+        ahead = known or self._shelved(way)
+        total = N * (1 + (not ahead) + (fits and not known))
+        if ahead:
+            path = ahead["path"].to(self.device, self.dtype)
+        else:
+            path = yield from self._way(ddim_steps(self.model, sampler, z_0, P), 0, total)
+            self._shelve(way, path=path)
+        own = None
+        if known and fits:
+            own = known["unconditional"].to(self.device, self.dtype)
+        elif fits:
+            fitting = null_text(self.model, sampler, path, P, negative, scale)
+            own = yield from self._way(fitting, total - 2 * N, total)
+            self._shelve(name, path=path, unconditional=own)
+        if method == "negative_prompt":
+            own = self._text(P, P, 0, 1).expand(N, -1, -1)
+        given = path if method == "direct" else path[:1]
+        recording = self._record(
+            P, negative, sampler, scale, size, given, None, key_of(id(self.model), *kept), own
+        )
+        while True:
+            try:
+                state = next(recording)
+            except StopIteration as stop:
+                source: Source = stop.value
+                break
+            yield replace(state, index=total - N + state.index, total=total)
+        through = self.decode(z_0)
+        report = Inversion(
+            method=method,
+            picture=image,
+            psnr=psnr(source.image, image),
+            psnr_vae=psnr(source.image, through),
+            psnr_ceiling=psnr(through, image),
+        )
+        return replace(source, inversion=report, seconds=time.perf_counter() - begun)
+
+    def _shelved(self, name: str) -> dict[str, Tensor] | None:
+        return self.shelf.get(name) if self.shelf else None
+
+    def _shelve(self, name: str, **tensors: Tensor) -> None:
+        if self.shelf:
+            self.shelf.put(name, tensors)
+
+    def _way(
+        self, steps: Generator[tuple[int, Tensor], None, Tensor], done: int, total: int
+    ) -> States[Tensor]:
+        """A part of an inversion under the lock, step by step."""
+        while True:
+            with self.lock:
+                try:
+                    i, x = next(steps)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+            yield StepState(index=done + i, total=total, latents=x)
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    """Peak signal-to-noise ratio of two pictures of one size in dB; 99 where they are equal."""
+    one, two = (np.asarray(image.convert("RGB"), np.float64) for image in (a, b))
+    error = float(((one - two) ** 2).mean())
+    return min(99.0, 10 * float(np.log10(255**2 / error))) if error else 99.0
