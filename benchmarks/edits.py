@@ -43,15 +43,15 @@ Row = dict[str, Any]
 
 # The best windows (cross / self) and blend for each kind of edit, found with --tune on other scenes.
 BEST: dict[str, Setting] = {
-    "subject": Setting(cross=0.4, self_=0.1, threshold=0.3),
-    "color": Setting(cross=0.8, self_=0.5, threshold=0.3),
-    "place": Setting(cross=0.5, self_=0.2),
-    "time": Setting(cross=0.6, self_=0.3),
-    "season": Setting(cross=0.7, self_=0.3),
-    "weather": Setting(cross=0.8, self_=0.3),
-    "sky": Setting(cross=0.8, self_=0.2),
+    "subject": Setting(cross=0.3, self_=0.2, threshold=0.4, start=0.2),
+    "color": Setting(cross=0.7, self_=0.4, threshold=0.4, start=0.2),
+    "place": Setting(cross=0.9, self_=0.4),
+    "time": Setting(cross=0.7, self_=0.4),
+    "season": Setting(cross=0.7, self_=0.4),
+    "weather": Setting(cross=0.7, self_=0.4),
+    "sky": Setting(cross=0.7, self_=0.4),
     "style": Setting(cross=0.5, self_=0.2),
-    "degree": Setting(cross=0.8, self_=0.3),
+    "degree": Setting(cross=0.5, self_=0.4),
 }
 FADER = Setting(cross=1.0, self_=0.3)
 FADERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
