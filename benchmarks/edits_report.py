@@ -158,7 +158,7 @@ def figure(examples: Sequence[tuple[Task, np.ndarray, Mapping[str, np.ndarray]]]
         for column, picture in enumerate(shown):
             if picture is not None:
                 sheet.paste(Image.fromarray(picture), (column * side, top))
-        text = f"{caption(task.source)}  →  {caption(task.target)}"
+        text = f"{caption(task.source)}  >  {caption(task.target)}"
         pen.text((4, top + side + 1), text, "black", font)
     return sheet
 
