@@ -1,4 +1,4 @@
-// One-click examples. Value: {items: [{title, hint}], clicked}.
+// One-click examples. Value: {items: [{title, hint, src}], clicked}; src may be empty.
 function draw() {
   const b = board();
   if (!b) return;
@@ -6,6 +6,7 @@ function draw() {
   if (b.children.length !== items.length) {
     b.replaceChildren(...items.map((item, i) => {
       const button = make('button', 'example', null, { 'data-i': i });
+      if (item.src) button.append(make('img', '', null, { src: item.src, alt: '' }));
       button.append(make('b', '', item.title), make('span', '', item.hint));
       return button;
     }));

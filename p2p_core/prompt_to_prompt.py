@@ -34,6 +34,7 @@ from .errors import BadSource, shown
 from .models import Model, Progress, choose_device, choose_dtype, load
 from .plan import Plan, StepPlan, make_plan
 from .real_pictures import RealPictures
+from .recipe import Recipe
 from .records import Records, needed, self_limit
 from .sampler import Sampler, guide, guided, noise
 from .shelf import Shelf
@@ -255,6 +256,10 @@ class PromptToPrompt(RealPictures):
             engine=self,
             unconditional=own,
         )
+
+    def recording_of(self, recipe: Recipe) -> States[Source]:
+        """The first source of a recipe once more, as a generator of its steps."""
+        return self.record(**recipe.source)
 
     # --- edit ---------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ class Example:
     """A source, and an edit of it.
 
     weights: word -> fader. region: words that the edit is confined to. cross, self: injection windows.
+    picture: name of a picture to invert in assets/pictures, which `source` describes; else one is generated.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Example:
     cross: tuple[float, float] = (0.0, 0.8)
     self: tuple[float, float] = (0.0, 0.4)
     steps: int = STEPS
+    picture: str = ""
 
 
 STORYBOOK = (
@@ -59,14 +61,6 @@ STORYBOOK = (
         source="a red car on a street",
         seed=1,
         prompt="a red car on a street at night",
-        self=(0.0, 0.3),
-    ),
-    Example(
-        title="+ a rainbow",
-        hint="add a phrase",
-        source="a white rabbit on a hill",
-        seed=3,
-        prompt="a white rabbit on a hill, with a rainbow",
         self=(0.0, 0.3),
     ),
     Example(
@@ -106,14 +100,47 @@ STORYBOOK = (
         prompt="a yellow boat on a beach",
         region=("yellow", "boat"),
     ),
+)
+
+# Pictures of the bundled world that its model was never trained on (`storybook.pictures`).
+YOURS = (
     Example(
-        title="cat → dog",
+        title="house → castle",
         hint="swap a subject",
-        source="an orange cat in a field at sunset",
-        seed=3,
-        prompt="an orange dog in a field at sunset",
-        cross=(0.0, 0.3),
-        self=(0.0, 0.1),
+        picture="house",
+        source="a red house in a field",
+        seed=0,
+        prompt="a red castle in a field",
+        cross=(0.0, 0.1),
+        self=(0.0, 0.0),
+        region=("castle",),
+    ),
+    Example(
+        title="blue → yellow",
+        hint="swap a colour",
+        picture="boat",
+        source="a blue boat on a beach",
+        seed=0,
+        prompt="a yellow boat on a beach",
+        region=("yellow", "boat"),
+    ),
+    Example(
+        title="+ at sunset",
+        hint="add a phrase",
+        picture="rabbit",
+        source="a white rabbit in a field",
+        seed=0,
+        prompt="a white rabbit in a field at sunset",
+        self=(0.0, 0.3),
+    ),
+    Example(
+        title="+ foggy",
+        hint="add a word",
+        picture="balloon",
+        source="a green balloon in a desert",
+        seed=0,
+        prompt="a green balloon in a desert, foggy",
+        self=(0.0, 0.3),
     ),
 )
 

@@ -129,7 +129,8 @@ class ExploreHandlers:
             return
         cell = sheet.cells[n]
         if settings_of_source(session.source) != cell.settings:
-            if not (yield from self.run_source(session, dict(cell.settings), clock)):
+            states = self.engine.p2p.record(**cell.settings)
+            if not (yield from self.run_source(session, states, clock)):
                 return
         session.controls = cell.controls
         yield {**settings_of(session.source), "prompt": cell.controls.prompt}
@@ -168,10 +169,10 @@ def _run(runs: Runs, session: Session, todo: list[Cell], clock: float, explore: 
     extra: list[Any] = []
     try:
         for members in groups.values():
-            settings = dict(todo[members[0]].settings)
+            settings = todo[members[0]].settings
             source = session.source
             if settings != mine:
-                made = engine.p2p.record(settings.pop("prompt"), **settings)
+                made = engine.p2p.record(**settings)
                 source = yield from _through(runs, session, made, clock, explore, step, total)
                 if source is None:
                     return None

@@ -22,9 +22,10 @@ from .sessions import Session, Sessions
 from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf
 from .widgets import line
+from .yours import YoursHandlers
 
 
-class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs):
+class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, YoursHandlers, Runs):
     """The page's handlers, for one engine and all sessions."""
 
     pick = sentences(device(LookHandlers.pick))
@@ -39,6 +40,10 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs)
     bring = sentences(device(TakeHandlers.bring))
     paste = sentences(device(TakeHandlers.paste))
     next_source = sentences(device(TakeHandlers.next_source))
+    described = sentences(YoursHandlers.described)
+    chosen = sentences(YoursHandlers.chosen)
+    example_of_yours = sentences(device(YoursHandlers.example_of_yours))
+    invert = sentences(device(YoursHandlers.invert))
     open_painting = sentences(PaintHandlers.open_painting)
     use_painting = sentences(device(PaintHandlers.use_painting))
     wipe_painting = sentences(device(PaintHandlers.wipe_painting))
@@ -134,13 +139,13 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs)
         session = self.sessions.get(request.session_hash)
         old = session.source
         settings = {
-            "prompt": prompt,
             "seed": seed,
             "steps": steps,
             "guidance_scale": guidance,
             "negative_prompt": negative or "",
         }
-        if not (yield from self.run_source(session, settings, clock)):
+        states = self.engine.p2p.record(prompt, **settings)
+        if not (yield from self.run_source(session, states, clock)):
             return
         controls = session.controls or Controls.fresh()
         if not controls.prompt.strip() or (old is not None and old.prompt.text != prompt):
@@ -235,6 +240,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs)
             "negative_prompt": "",
         }
         yield {
+            "source_tabs": gr.update(selected="words"),
             "source_prompt": example.source,
             "seed": example.seed,
             "steps": example.steps,
@@ -245,6 +251,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Runs)
         }
         have = session.source
         if have is None or any(have.to_dict()[name] != value for name, value in settings.items()):
-            if not (yield from self.run_source(session, settings, clock)):
+            states = self.engine.p2p.record(**settings)
+            if not (yield from self.run_source(session, states, clock)):
                 return
         yield from self.run_edit(session, clock)

@@ -10,13 +10,14 @@ import gradio as gr
 from .board import script
 from .controls import first_boards
 from .desk import Desk
-from .examples import WALK, Example
+from .examples import WALK, YOURS, Example
 from .explore import Explore
 from .looks import USUAL, VIEWS
 from .region import Region
 from .telling import listed
 from .timeline import Timeline
 from .widgets import Chips, Examples, Guide, History, Line, Look, Status, line
+from .yours import FITS, HINT, METHODS
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
@@ -57,15 +58,46 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
         )
     with gr.Row(elem_id="main"):
         with card("source"):
-            gr.HTML("<h2>Source</h2>", apply_default_css=False)
-            c["source_prompt"] = gr.Textbox(
-                first.source, label="Source prompt", show_label=False, container=False, lines=2,
-                max_lines=3, placeholder="describe the picture to start from", elem_id="source-prompt",
-            )  # fmt: skip
+            with gr.Tabs(elem_id="source-tabs") as c["source_tabs"]:
+                with gr.Tab("From words", id="words", elem_id="words-tab"):
+                    c["source_prompt"] = gr.Textbox(
+                        first.source, label="Source prompt", show_label=False, container=False, lines=2,
+                        max_lines=3, placeholder="describe the picture to start from",
+                        elem_id="source-prompt",
+                    )  # fmt: skip
+                with gr.Tab("Your picture", id="yours", elem_id="yours-tab") as c["yours_tab"]:
+                    c["yours_picture"] = gr.Image(
+                        type="filepath", sources=["upload", "clipboard", "webcam"], show_label=False,
+                        label="your picture", height=132, elem_id="yours-picture", buttons=[],
+                        placeholder="Drop a picture here",
+                    )  # fmt: skip
+                    c["yours_compare"] = gr.ImageSlider(
+                        visible=False, interactive=False, show_label=False, container=False, buttons=[],
+                        label="the picture / how it comes back", type="filepath", elem_id="yours-compare",
+                        max_height=132,
+                    )  # fmt: skip
+                    c["yours_prompt"] = gr.Textbox(
+                        "", label="What it shows", show_label=False, container=False, lines=2, max_lines=3,
+                        placeholder="say what it shows, all that you want to edit", elem_id="yours-prompt",
+                    )  # fmt: skip
+                    with gr.Row(elem_id="yours-how"):
+                        c["yours_method"] = gr.Dropdown(
+                            [*METHODS], value="direct", label="method", elem_id="yours-method", min_width=40
+                        )
+                        c["yours_fit"] = gr.Dropdown(
+                            [*FITS], value="crop", label="fit", elem_id="yours-fit", min_width=40
+                        )
+                    with gr.Row(elem_id="yours-crop", visible=False) as c["yours_crop"]:
+                        for name, label in (("x", "left \u2013 right"), ("y", "top \u2013 bottom")):
+                            c[f"yours_{name}"] = gr.Slider(
+                                0, 1, 0.5, step=0.05, label=f"crop, {label}", elem_id=f"yours-{name}",
+                                min_width=40, buttons=[],
+                            )  # fmt: skip
+                    c["yours_note"] = gr.Markdown(HINT, elem_id="yours-note")
             with gr.Row(elem_id="settings"):
-                with gr.Row(elem_id="seed-row"):
+                with gr.Row(elem_id="seed-row", elem_classes="words-only"):
                     c["seed"] = gr.Number(first.seed, label="seed", precision=0, elem_id="seed", min_width=40)
-                    c["dice"] = gr.Button("⚄", elem_id="dice", min_width=0)
+                    c["dice"] = gr.Button("\u2684", elem_id="dice", min_width=0)
                 c["steps"] = gr.Number(first.steps, label="steps", precision=0, elem_id="steps", min_width=40)
                 c["guidance"] = gr.Number(guidance, label="guidance", elem_id="guidance", min_width=40)
             with gr.Accordion("negative prompt", open=False, elem_id="negative-fold"):
@@ -73,9 +105,19 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                     "", label="Negative prompt", show_label=False, container=False, lines=1, max_lines=3,
                     placeholder="what the picture should not show", elem_id="negative",
                 )  # fmt: skip
-            c["generate"] = gr.Button("Generate", variant="primary", elem_id="generate")
+            c["generate"] = gr.Button(
+                "Generate", variant="primary", elem_id="generate", elem_classes="words-only"
+            )
+            c["invert"] = gr.Button("Invert", variant="primary", elem_id="invert", elem_classes="yours-only")
             gr.HTML("<h2>Try</h2>", apply_default_css=False, elem_id="try")
-            c["examples"] = Examples({"items": listed(examples), "clicked": None}, elem_id="examples")
+            c["examples"] = Examples(
+                {"items": listed(examples), "clicked": None}, elem_id="examples", elem_classes="words-only"
+            )
+            c["yours_examples"] = Examples(
+                {"items": listed(YOURS), "clicked": None},
+                elem_id="yours-examples",
+                elem_classes="yours-only",
+            )
         with card("edit"):
             gr.HTML("<h2>Edit prompt</h2>", apply_default_css=False)
             with gr.Row(elem_id="edit-row"):

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 SMALLEST_SIDE = 512
+FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pictures"
 
 
 def enlarged(image: Image.Image, side: int = SMALLEST_SIDE) -> Image.Image:
@@ -27,6 +28,19 @@ def data_uri(image: Image.Image, height: int) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def path_of(name: str) -> Path:
+    """The file of a picture that comes with the app."""
+    return FOLDER / f"{name}.png"
+
+
+def thumb_of(name: str) -> str:
+    """A thumbnail of it as a data URI; "" for no name."""
+    if not name:
+        return ""
+    with Image.open(path_of(name)) as image:
+        return data_uri(image, 72)
 
 
 def shown(image: Image.Image, path: Path) -> str:

@@ -87,11 +87,12 @@ class Runs:
             return "The device ran out of memory. Fewer steps, or a smaller --cache-mb, leave more room."
         return f"Something went wrong ({type(error).__name__}); the server's log has the details."
 
-    def run_source(self, session: Session, settings: dict, clock: float) -> Generator[Update, None, bool]:
+    def run_source(
+        self, session: Session, states: Any, clock: float, doing: str = "generating the source"
+    ) -> Generator[Update, None, bool]:
         """Record a source into the session. False if the page wanted something else meanwhile."""
-        yield {"line": line("busy", "generating the source …")}
-        states = self.engine.p2p.record(settings.pop("prompt"), **settings)
-        source = yield from self._run(session, states, clock, "generating the source", None)
+        yield {"line": line("busy", f"{doing} …")}
+        source = yield from self._run(session, states, clock, doing, None)
         if source is None:
             return False
         before = session.sources()

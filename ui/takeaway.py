@@ -20,13 +20,18 @@ LARGEST = 10_000_000  # bytes of a file that is brought back
 
 def python_lines(recipe: Any) -> str:
     """A program that makes the picture of a recipe again."""
-    settings = {k: v for k, v in recipe.source.items() if k != "prompt" and v not in ("", None)}
+    skipped = ("prompt", "picture")
+    settings = {k: v for k, v in recipe.source.items() if k not in skipped and v not in ("", None)}
     arguments = "".join(f", {name}={value!r}" for name, value in settings.items())
+    prompt = repr(recipe.source["prompt"])
+    made = f"source = p2p.generate({prompt}{arguments})"
+    if "picture" in recipe.source:
+        made = f'source = p2p.invert("your-picture.png", {prompt}{arguments})'
     lines = [
         "from p2p_core import Edit, PromptToPrompt",
         "",
         f"p2p = PromptToPrompt.from_pretrained({recipe.model!r})",
-        f"source = p2p.generate({recipe.source['prompt']!r}{arguments})",
+        made,
     ]
     for number, edit in enumerate(recipe.edits):
         if number:
@@ -89,12 +94,12 @@ class TakeHandlers:
         notes = []
         if recipe.model and recipe.model != self.engine.model:
             notes.append(f"It was made with {recipe.model}; this is {self.engine.model}.")
-        settings = dict(recipe.source)
-        prompt = settings["prompt"]
-        defaults = {"seed": 0, "steps": 30, "guidance_scale": self.engine.guidance, "negative_prompt": ""}
-        settings = {**defaults, **settings}
-        if not (yield from self.run_source(session, settings, clock)):
+        prompt = recipe.source["prompt"]
+        states = self.engine.p2p.recording_of(recipe)
+        if not (yield from self.run_source(session, states, clock)):
             return False
+        if session.source.inversion is not None:
+            yield self.came_back(session)
         for edit in recipe.edits[:-1]:
             states = self.engine.p2p.stream(session.source, edit)
             result = yield from self._run(session, states, clock, "an earlier edit", session.source_path)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
+
+from . import pictures
 from .examples import Example
 from .sessions import Session
 from .widgets import line, megabytes, seconds
 
 
 def listed(examples: tuple[Example, ...]) -> list[dict[str, str]]:
-    return [{"title": example.title, "hint": example.hint} for example in examples]
+    return [
+        {"title": example.title, "hint": example.hint, "src": pictures.thumb_of(example.picture)}
+        for example in examples
+    ]
 
 
 def held(source: Any) -> str:
@@ -42,10 +48,33 @@ def shelf(session: Session) -> dict[str, Any]:
 
 
 def settings_of(source: Any) -> dict[str, Any]:
-    return {
-        "source_prompt": source.prompt.text,
-        "seed": source.seed,
+    """The source card's controls as the source was made: from words, or from a picture."""
+    settings = {
         "steps": source.steps,
         "guidance": source.guidance_scale,
         "negative": source.negative_prompt,
     }
+    if source.inversion is not None:
+        described = source if source.origin is None else source.origin[0]
+        return {
+            **settings,
+            "yours_prompt": described.prompt.text,
+            "source_tabs": gr.update(selected="yours"),
+        }
+    return {
+        **settings,
+        "source_prompt": source.prompt.text,
+        "seed": source.seed,
+        "source_tabs": gr.update(selected="words"),
+    }
+
+
+def inverted(source: Any) -> dict[str, Any]:
+    """The line about an inversion: what it took, and how well the picture comes back."""
+    found = source.inversion
+    parts = [f"*{seconds(source.seconds)}", " \u2014 comes back at ", f"*{found.psnr:.1f} dB"]
+    parts.append(f"; the autoencoder alone gives {found.psnr_ceiling:.1f} dB")
+    if found.psnr < found.psnr_ceiling - 0.5:
+        parts.append(", so the inversion loses something: try another method")
+    parts.append(f" \u2014 {held(source)}")
+    return line("done", *parts)

@@ -30,14 +30,14 @@ class Line(Board):
 
 
 class Examples(Board):
-    """Value: {"items": [{"title", "hint"}], "clicked": number or None}."""
+    """Value: {"items": [{"title", "hint", "src"}], "clicked": number or None}. src: a thumbnail, or ""."""
 
     script = "examples"
     about = "One-click examples: {clicked: number}."
 
     @staticmethod
     def clean(value: Any) -> dict[str, Any]:
-        return _clickable(value, ("title", "hint"))
+        return _clickable(value, ("title", "hint", "src"))
 
 
 class History(Board):

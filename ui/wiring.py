@@ -10,6 +10,7 @@ import gradio as gr
 
 from .handlers import Handlers
 from .layout import Page
+from .yours import WISH
 
 Handler = Callable[..., Any]
 Triggers = Sequence[Any]
@@ -20,7 +21,8 @@ DICE = "() => Math.floor(Math.random() * 1000000)"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
 PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
-EVERYTHING = (*PICTURE, *SETTINGS, "prompt", "examples")
+YOURS = ("source_tabs", "yours_prompt", "yours_compare")
+EVERYTHING = (*PICTURE, *SETTINGS, *YOURS, "prompt", "examples")
 MAPS = ("maps_note", "maps_layers", "maps_source", "maps_edit", "maps_source_png", "maps_edit_png", "line")
 SHEET = ("explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
@@ -46,6 +48,19 @@ def named(page: Page, handler: Handler) -> Handler:
                 yield {page[name]: value for name, value in update.items()}
         if quiet:
             yield {page["line"]: gr.skip()}
+
+    return run
+
+
+def together(page: Page, handler: Handler, names: Sequence[str]) -> Handler:
+    """A handler that takes its inputs as one dict by name.
+
+    Gradio hands sets of components over in the order of their making, so the clock, made last, stays last.
+    """
+
+    def run(values: dict, request: gr.Request) -> Any:
+        wish = {name: values[page[name]] for name in names}
+        yield from handler(wish, values[page["clock"]], request)
 
     return run
 
@@ -135,6 +150,23 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING)
     near = [page["explore_tab"].select, page["explore"].focus]
     on(near, handlers.offer, ("explore",), ("explore", "line"), **free)
+
+    chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
+    on([page["yours_picture"].input], handlers.chosen, ("yours_picture",), chosen, **free)
+    asked = [page["yours_tab"].select, page["yours_method"].input, page["steps"].change]
+    on(asked, handlers.described, ("yours_method", "yours_fit", "steps"), ("yours_note", "line"), **free)
+    wished = [page["invert"].click, page["yours_prompt"].submit]
+    gr.on(wished, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
+          js=CLOCK, queue=False, trigger_mode="multiple", **quiet)  # fmt: skip
+    gr.on(
+        wished, named(page, together(page, handlers.invert, WISH)), {*page.of(*WISH, "clock")},
+        page.of(*EVERYTHING), js=CLOCK, trigger_mode="always_last", **device,
+    )  # fmt: skip
+
+    runs(
+        [page["yours_examples"].select], handlers.example_of_yours, ("yours_examples",),
+        (*EVERYTHING, "yours_picture", "yours_method", "yours_fit", "yours_examples"),
+    )  # fmt: skip
 
     painting = ("line", "painting", "painter", "region")
     on([page["region"].edit], handlers.open_painting, (), painting, **free)

@@ -7,85 +7,112 @@ from typing import Any
 import gradio as gr
 
 from . import pictures
-from .telling import held, settings_of
+from .controls import example_controls
+from .examples import YOURS
+from .sessions import Session
+from .telling import inverted, listed, settings_of
 from .widgets import line, seconds
 
 METHODS = {  # as the page says them -> the engine's name, UNet rows a step, what it is like
-    "direct": ("direct", 2.0, "exact, and quick: the picture itself is the source"),
-    "null-text": ("null_text", 32.0, "exact, and the guidance follows the picture: slow"),
-    "negative prompt": ("negative_prompt", 3.0, "quick and close"),
-    "DDIM": ("ddim", 3.0, "the paper's first way: drifts away from the picture"),
+    "direct": ("direct", 2, "exact and quick: the picture itself is the source"),
+    "null-text": ("null_text", 32, "exact, guidance and all, but slow"),
+    "negative prompt": ("negative_prompt", 3, "quick and close"),
+    "DDIM": ("ddim", 3, "the paper's own way; guidance leads it away from the picture"),
 }
-HINT = (
-    "Name everything that you want to edit: the thing, its colour, the place, the weather. "
-    "What the description leaves out can't be turned or swapped."
-)
+FITS = {"crop": "crop", "pad": "pad"}
+HINT = "Name all that you want to edit: the thing, its colour, the place, the weather."
+ROWS = 2  # of the UNet in a step of a generated picture
+WISH = (
+    "yours_picture", "yours_prompt", "yours_method", "yours_fit", "yours_x", "yours_y",
+    "steps", "guidance", "negative",
+)  # fmt: skip
 
 
-def costs(a_step: float | None, steps: int) -> str:
-    """The methods and about how long each takes here."""
+def note(method: str, a_step: float | None, steps: int) -> str:
+    """What a method is like, and about how long it takes here."""
+    _, rows, text = METHODS.get(method, METHODS["direct"])
     if a_step is None:
-        return ""
-    parts = [f"{name} {seconds(max(0.1, rows * steps * a_step / 2))}" for name, (_, rows, _) in METHODS.items()]
-    return "about " + ", ".join(parts)
-
-
-def report(source: Any) -> dict[str, Any]:
-    """The line about an inversion."""
-    found = source.inversion
-    parts = [f"*{seconds(source.seconds)}", " — comes back at ", f"*{found.psnr:.1f} dB"]
-    if found.psnr_vae < 98:
-        parts.append(f", {found.psnr_vae:.1f} dB beside what the autoencoder alone keeps")
-    parts.append(f" (the autoencoder alone: {found.psnr_ceiling:.1f} dB) — {held(source)}")
-    return line("done", *parts)
+        return f"{text}."
+    return f"{text}, about {seconds(max(0.1, rows / ROWS * steps * a_step))} here."
 
 
 class YoursHandlers:
     """Handlers of the tab. Mixed into the runs."""
 
-    def described(self: Any, method: str, steps: int) -> Any:
-        """What a method costs, as it is chosen."""
-        text = METHODS.get(method, METHODS["direct"])[2]
-        cost = costs(self.a_step, int(steps) if steps else 30)
-        yield {"yours_note": f"{text}. {cost}"}
+    def described(self: Any, method: str, fit: str, steps: int, request: gr.Request) -> Any:
+        """What a method costs, as it is chosen; the crop can be moved where there is one."""
+        source = self.sessions.get(request.session_hash).source
+        a_step = source.seconds / source.steps if source is not None and source.inversion is None else None
+        text = note(method, a_step, steps if isinstance(steps, (int, float)) else 30)
+        yield {"yours_note": f"{text} {HINT}"}
+
+    def chosen(self: Any, picture: str | None) -> Any:
+        """Another picture: the crop begins in its middle, and the old comparison goes."""
+        yield {
+            "yours_crop": gr.update(visible=bool(picture)),
+            "yours_x": 0.5,
+            "yours_y": 0.5,
+            "yours_compare": gr.update(value=None, visible=False),
+        }
 
     def invert(self: Any, wish: dict[str, Any], clock: float, request: gr.Request) -> Any:
         """A picture becomes the source; the edit prompt begins as its description."""
         session = self.sessions.get(request.session_hash)
         if not wish["yours_picture"]:
-            yield {"line": line("error", "There is no picture yet. Drop one, paste it, or take it with the camera.")}
+            yield {"line": line("error", "There is no picture yet. Drop one, paste it, or take one.")}
             return
         text = (wish["yours_prompt"] or "").strip()
         if not text:
-            yield {"line": line("error", f"Describe the picture first. {HINT}")}
+            yield {"line": line("error", f"Say what the picture shows first. {HINT}")}
             return
-        method = METHODS.get(wish["yours_method"], METHODS["direct"])[0]
-        yield {"line": line("busy", "to noise and back …")}
+        self.engine.wait()
         states = self.engine.p2p.inverting(
             wish["yours_picture"],
             text,
-            method=method,
+            method=METHODS.get(wish["yours_method"], METHODS["direct"])[0],
             steps=wish["steps"],
             guidance_scale=wish["guidance"],
             negative_prompt=wish["negative"] or "",
-            fit="pad" if wish["yours_fit"] == "pad" else "crop",
+            fit=FITS.get(wish["yours_fit"], "crop"),
             center=(wish["yours_x"], wish["yours_y"]),
         )
-        source = yield from self._run(session, states, clock, "inverting", None)
-        if source is None:
+        if not (yield from self.run_source(session, states, clock, "inverting")):
             return
-        before = session.sources()
-        session.source, session.result, session.edited, session.exact = source, None, None, None
-        session.source_path = pictures.shown(source.image, session.path("source.png"))
-        self.sessions.trim(session, before)
-        original = pictures.shown(source.inversion.picture, session.path("original.png"))
-        session.controls = session.controls.__class__.fresh(text)
-        yield {
-            "yours_compare": gr.update(value=(original, session.source_path), visible=True),
-            "picture": (session.source_path, session.source_path),
-            "look": {},
-            "prompt": text,
-            **{k: v for k, v in settings_of(source).items() if k not in ("seed",)},
-        }
+        said = inverted(session.source)
+        session.controls = session.controls.__class__.fresh(
+            text, timeline={**session.controls.timeline, "words": {}, "run": None}
+        )
+        yield {**self.came_back(session), **settings_of(session.source), "prompt": text}
         yield from self.run_edit(session, clock)
-        yield {"line": report(source)}
+        yield {"line": said}
+
+    def example_of_yours(self: Any, examples: dict, clock: float, request: gr.Request) -> Any:
+        """A picture that comes with the app: inverted, and edited as the example says."""
+        n = examples["clicked"]
+        if n is None or not 0 <= n < len(YOURS):
+            return
+        self.engine.wait()
+        example, session = YOURS[n], self.sessions.get(request.session_hash)
+        session.controls = example_controls(example)
+        path = str(pictures.path_of(example.picture))
+        yield {
+            "yours_picture": path,
+            "yours_prompt": example.source,
+            "yours_method": "direct",
+            "yours_fit": "crop",
+            "steps": example.steps,
+            "guidance": self.engine.guidance,
+            "prompt": example.prompt,
+            "yours_examples": {"items": listed(YOURS), "clicked": n},
+        }
+        settings = {"steps": example.steps, "guidance_scale": self.engine.guidance}
+        states = self.engine.p2p.inverting(path, example.source, **settings)
+        if not (yield from self.run_source(session, states, clock, "inverting")):
+            return
+        yield self.came_back(session)
+        yield from self.run_edit(session, clock)
+
+    def came_back(self: Any, session: Session) -> dict[str, Any]:
+        """The picture beside what the model makes of it."""
+        original = pictures.shown(session.source.inversion.picture, session.path("original.png"))
+        return {"yours_compare": gr.update(value=(original, session.source_path), visible=True)}
