@@ -1,4 +1,4 @@
-// Where the edit may change the picture. Value: {words, chosen, out, threshold, start, soft, mask, show}, see ui/region.py.
+// Where the edit may change the picture. Value: {words, chosen, out, threshold, start, soft, mask, pixels, show}, see ui/region.py.
 const KNOBS = [
   ['threshold', 'threshold', 0.05, 0.95, 0.05, 'how strongly a word must look at a place'],
   ['soft', 'soft edge', 0, 0.3, 0.02, 'how wide the edge of the region fades'],
@@ -22,12 +22,15 @@ function build(b, words) {
     knob.append(make('span', '', title), make('input', name, null, { type: 'range', min, max, step, 'aria-label': `${title} of the region`, 'data-knob': name }), make('output'));
     knobs.append(knob);
   }
+  const own = make('label', 'own', null, { title: 'outside the region the picture itself, not what the autoencoder makes of it' });
+  own.append(make('input', 'pixels', null, { type: 'checkbox' }), make('span', '', 'original pixels outside'));
+  knobs.append(own);
   b.replaceChildren(bar, row, make('p', 'hint'), knobs);
 }
 function draw() {
   const b = board();
   if (!b) return;
-  const v = { words: [], chosen: [], out: [], threshold: 0.3, start: 0.2, soft: 0, mask: '', show: false, ...(props.value || {}) };
+  const v = { words: [], chosen: [], out: [], threshold: 0.3, start: 0.2, soft: 0, mask: '', pixels: false, show: false, ...(props.value || {}) };
   const signature = JSON.stringify(v.words);
   if (b.dataset.words !== signature || !b.children.length) { build(b, v.words); b.dataset.words = signature; }
   const none = !v.chosen.length && !v.mask;
@@ -48,6 +51,7 @@ function draw() {
     : 'Everywhere else stays the source.';
   b.querySelector('.knobs').hidden = none;
   b.querySelector('.show').checked = v.show;
+  b.querySelector('.pixels').checked = v.pixels;
   b.querySelector('.check').classList.toggle('off', none);
   b.querySelector('.show').disabled = none;
   for (const input of b.querySelectorAll('[data-knob]')) {
@@ -77,6 +81,7 @@ element.addEventListener('input', (e) => {
 });
 element.addEventListener('change', (e) => {
   e.stopPropagation();
+  if (e.target.matches('.pixels')) put({ pixels: e.target.checked }, 'input');
   if (e.target.matches('.show')) put({ show: e.target.checked }, 'select');
 });
 watch('value', arrived);

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from .attention import Record, Site
@@ -59,6 +61,12 @@ def region(sums: BlendSums, blend: BlendStep, latent: tuple[int, int]) -> Tensor
         out = _above(sums.subtract, latent, blend.subtract_threshold, spread=False)
         inside = inside.to(out.device) * (1 - out)
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
+
+
+def over(image: Image.Image, below: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A picture inside a mask (h, w) in 0..1, another of its size outside; the edge is one latent wide."""
+    inside = Image.fromarray(np.round(mask * 255).astype(np.uint8))
+    return Image.composite(image, below, inside.resize(image.size, Image.Resampling.BILINEAR))
 
 
 def _drawn(mask: str, latent: tuple[int, int]) -> Tensor:

@@ -85,6 +85,8 @@ class Blend:
 
     mask: text of `masks.mask_text`, scaled to the latents' size; an array (h, w) in 0..1 is taken too.
     soft: how wide the region's edge fades, as a fraction of the picture's side; 0: not at all.
+    keep_pixels: outside the region the source's own pixels; a real picture's, and not what the autoencoder
+        makes of them. The latents are the same either way.
     """
 
     source_words: tuple[Name, ...] = ()
@@ -95,6 +97,7 @@ class Blend:
     subtract_threshold: float = 0.3
     mask: str | None = None
     soft: float = 0.0
+    keep_pixels: bool = False
 
     def __post_init__(self) -> None:
         for name in ("source_words", "target_words", "subtract_words"):
@@ -110,6 +113,8 @@ class Blend:
             mask_array(self.mask)
         elif not self.source_words and not self.target_words:
             raise BadBlend("A blend needs a word in source_words or target_words, or a mask; got none.")
+        if not isinstance(self.keep_pixels, bool):
+            raise BadBlend(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
         for name in ("threshold", "start", "subtract_threshold", "soft"):
             value = _number(getattr(self, name))
             if value is None or not 0 <= value <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import warnings
 from pathlib import Path
@@ -67,6 +68,22 @@ def fitted(
     if fit == "pad":
         return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=PAPER)
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS, centering=(x, y))
+
+
+def picture_text(image: Image.Image) -> str:
+    """A picture as text that fits into JSON: a PNG in base64."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def picture_of(text: str) -> Image.Image:
+    """The picture of `picture_text`. Raises `BadPicture`."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise BadPicture(f"A picture in a recipe is base64; got {shown(text)} ({error}).") from None
+    return opened(data)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -27,11 +27,12 @@ from torch import Tensor
 
 from . import checks
 from .attention import Call, Record, Site, map_sites
-from .blend import add_up, region
+from .blend import add_up, over, region
 from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
 from .errors import BadSource, shown
 from .models import Model, Progress, choose_device, choose_dtype, load
+from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
 from .real_pictures import RealPictures
 from .recipe import Recipe
@@ -257,9 +258,17 @@ class PromptToPrompt(RealPictures):
             unconditional=own,
         )
 
+    def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
+        """The first source of a recipe once more, generated or inverted. Raises a `P2PError`."""
+        return finish(self.recording_of(recipe), on_step)
+
     def recording_of(self, recipe: Recipe) -> States[Source]:
-        """The first source of a recipe once more, as a generator of its steps."""
-        return self.record(**recipe.source)
+        """`source_of` as a generator."""
+        settings = dict(recipe.source)
+        if "picture" not in settings:
+            return self.record(**settings)
+        settings.pop("seed", None)
+        return self.inverting(picture_of(settings.pop("picture")), **settings)
 
     # --- edit ---------------------------------------------------------------------------------------
 
@@ -511,11 +520,14 @@ class PromptToPrompt(RealPictures):
             image = source.image
         else:
             image = self._decode(source.key, plan.digest(source.steps), state.latents)
+        mask = None if state.mask is None else state.mask.float().cpu().numpy()
+        if mask is not None and plan.edit.blend is not None and plan.edit.blend.keep_pixels:
+            image = over(image, source.pixels, mask)
         return Result(
             image=image,
             latents=state.latents[0],
             plan=plan,
-            mask=None if state.mask is None else state.mask.float().cpu().numpy(),
+            mask=mask,
             steps_total=source.steps,
             steps_computed=computed,
             seconds=time.perf_counter() - begun,

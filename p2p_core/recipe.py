@@ -1,4 +1,7 @@
-"""The recipe inside a picture: model, source settings and edits, as JSON in a PNG text chunk."""
+"""The recipe inside a picture: model, source settings and edits, as JSON in a PNG text chunk.
+
+The source of a real picture holds the picture too, so that a recipe is whole.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,16 @@ from .source import Result, Source
 CHUNK = "p2p"
 VERSION = 1
 _SOURCE_FIELDS = {"prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width"}
+_PICTURE_FIELDS = {"method", "picture"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a picture was made: `generate(**source)`, then `edits` one after the other (usually one)."""
+    """How a picture was made: its source, then `edits` one after the other (usually one).
+
+    source: the arguments of `generate`; with "picture" (PNG in base64) and "method" those of `invert`.
+    `PromptToPrompt.source_of` makes it again.
+    """
 
     model: str
     source: dict[str, Any]
@@ -71,9 +79,11 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     settings = data.get("source") if isinstance(data, Mapping) else None
     if not isinstance(edits, list) or not edits or not isinstance(settings, Mapping):
         raise BadRecipe(f'A recipe has "model", "source" and "edits"; got {shown(data)}.')
-    unknown = set(settings) - _SOURCE_FIELDS
-    if unknown or not isinstance(settings.get("prompt"), str):
-        raise BadRecipe(f"A recipe's source has {', '.join(sorted(_SOURCE_FIELDS))}; got {shown(settings)}.")
+    fields = _SOURCE_FIELDS | (_PICTURE_FIELDS if "picture" in settings else set())
+    if set(settings) - fields or not isinstance(settings.get("prompt"), str):
+        raise BadRecipe(f"A recipe's source has {', '.join(sorted(fields))}; got {shown(settings)}.")
+    if not isinstance(settings.get("picture", ""), str):
+        raise BadRecipe(f"A recipe's picture is a PNG in base64; got {shown(settings['picture'])}.")
     return Recipe(
         model=str(data.get("model", "")),
         source=dict(settings),

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from .edits import Edit
+from .photos import picture_text
 from .plan import Plan
 from .words import Prompt
 
@@ -111,6 +112,12 @@ class Source:
             return "latents only"
         return place if kept >= self.steps else f"{place}, {kept} of {self.steps} steps"
 
+    @property
+    def pixels(self) -> Image.Image:
+        """The picture itself: a real one as it was given, else what was generated or edited."""
+        real = self.inversion is not None and self.origin is None
+        return self.inversion.picture if real and self.inversion else self.image
+
     def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
         """Where a word of the prompt looks: (h, w) float32, attention probabilities in 0..1.
 
@@ -121,8 +128,11 @@ class Source:
         return self.engine.attention(self, word, step=step, sites=sites)
 
     def to_dict(self) -> dict[str, Any]:
-        """The arguments of `generate` that make this source again, as plain data."""
-        return {
+        """The arguments of `generate`, or of `invert`, that make this source again, as plain data.
+
+        A real picture is in it as it was fitted, as PNG in base64.
+        """
+        settings = {
             "prompt": self.prompt.text,
             "seed": self.seed,
             "steps": self.steps,
@@ -131,6 +141,9 @@ class Source:
             "height": self.height,
             "width": self.width,
         }
+        if self.inversion is not None:
+            settings |= {"method": self.inversion.method, "picture": picture_text(self.inversion.picture)}
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -37,7 +37,7 @@ def chromium() -> Iterator[Any]:
 class Desk:
     """A page of the app, with what the tests ask of it."""
 
-    def __init__(self, chromium: Any, url: str, **how: Any) -> None:
+    def __init__(self, chromium: Any, url: str, *, guide: bool = False, **how: Any) -> None:
         self.context = chromium.new_context(
             viewport=how.pop("viewport", {"width": 1440, "height": 900}), **how
         )
@@ -50,6 +50,8 @@ class Desk:
         self.page.goto(url)
         self.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
         self.wait_for("done")
+        if not guide and self.page.locator(".board.guide .close").is_visible():
+            self.page.click(".board.guide .close")
 
     def wait_for(self, kind: str) -> str:
         """Wait until the line says so and no run is on; gives its text."""
@@ -244,7 +246,7 @@ def test_stop_stops(desk: Desk) -> None:
 
 def test_windows_presets_and_region(desk: Desk) -> None:
     before = desk.runs()
-    desk.page.get_by_role("button", name="a hint").click()
+    desk.page.get_by_role("button", name="balanced").click()
     line = desk.wait_for_new(before)
     assert 0 < reused(line)[2] < 30
     assert desk.page.locator(".cells .new").count() == reused(line)[0]
@@ -268,9 +270,9 @@ def test_clicking_a_word_shows_where_it_looks(desk: Desk) -> None:
 
 
 def test_every_example_and_the_way_back(desk: Desk) -> None:
-    for n in range(1, desk.page.locator(".example").count()):
+    for n in range(1, desk.page.locator("#examples .example").count()):
         before = desk.runs()
-        desk.page.locator(".example").nth(n).click()
+        desk.page.locator("#examples .example").nth(n).click()
         desk.wait_for_new(before)
         assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
     before = desk.runs()

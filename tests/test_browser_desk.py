@@ -33,17 +33,11 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def desk(chromium: Any, app: tuple[str, float]) -> Iterator[Desk]:
     desk = Desk(chromium, app[0])
-    close_guide(desk)
     yield desk
     problems, requests = desk.problems, desk.requests
     desk.close()
     assert not problems
     assert not [url for url in requests if not re.match(r"(https?://127\.0\.0\.1:|data:|blob:)", url)]
-
-
-def close_guide(desk: Desk) -> None:
-    if desk.page.locator(".board.guide .close").is_visible():
-        desk.page.click(".board.guide .close")
 
 
 def tab(desk: Desk, name: str) -> None:
@@ -296,8 +290,7 @@ def test_a_saved_picture_dropped_back_is_the_same_pixel_for_pixel(
     desk.settled()
     first = saved(desk).read_bytes()
     other = Desk(chromium, app[0])
-    close_guide(other)
-    other.page.locator(".example").nth(3).click()
+    other.page.locator("#examples .example").nth(3).click()
     other.settled()
     tab(other, "Take away")
     before = other.runs()
@@ -369,7 +362,7 @@ def test_attention_as_figures(desk: Desk) -> None:
 
 
 def test_the_first_run_walk(chromium: Any, app: tuple[str, float]) -> None:
-    desk = Desk(chromium, app[0])
+    desk = Desk(chromium, app[0], guide=True)
     steps = desk.page.locator(".board.guide .step")
     assert steps.count() == 3 and [steps.nth(n).is_enabled() for n in range(3)] == [True, False, False]
     for n in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from p2p_core import Edit, PromptToPrompt, Source, inversion
-from p2p_core.errors import BadMethod, BadPicture, NotEnoughMemory
+from p2p_core import Blend, Edit, PromptToPrompt, Source, inversion, load_recipe, recipe_of
+from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
 from p2p_core.photos import MOST_PIXELS, fitted, opened
 
 from . import tiny
 
 PROMPT, TARGET = "a red house on a hill", "a red castle on a hill"
-STEPS, SCALE = 5, 4.0
+# float32 noise grows over the steps of a random network: 1e-7 in z_T is 1e-4 after five of them
+STEPS, SCALE = 3, 4.0
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")
 
 
@@ -180,6 +182,66 @@ def test_null_text_follows_the_path_better_than_none(p2p: PromptToPrompt, pictur
     )
     path = torch.cat(Literal(p2p, picture).path())
     assert relative(near, path) < 0.9 * relative(far, path)
+
+
+def test_original_pixels_outside_the_region(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    source = p2p.invert(picture, PROMPT, steps=STEPS)
+    drawn = np.zeros((32, 32))
+    drawn[8:20, 8:20] = 1
+    blend = Blend(mask=drawn, start=0)
+    edit = Edit(TARGET, blend=blend)
+    there = p2p.edit(source, edit)
+    mine = p2p.edit(source, edit.replace(blend=replace(blend, keep_pixels=True)))
+    assert mine.steps_computed == 0 and torch.equal(mine.latents, there.latents)
+    inside = np.asarray(Image.fromarray(mine.mask).resize(picture.size, Image.Resampling.NEAREST))
+    far = np.asarray(Image.fromarray(mine.mask).resize(picture.size, Image.Resampling.BILINEAR)) == 0
+    mixed, plain, given = (np.asarray(image) for image in (mine.image, there.image, picture))
+    assert 0 < inside.mean() < 1 and (mixed[far] == given[far]).all() and (plain[far] != given[far]).any()
+    core = np.asarray(Image.fromarray(mine.mask).resize(picture.size, Image.Resampling.BILINEAR)) == 1
+    assert core.any() and (mixed[core] == plain[core]).all()
+    again = mine.as_source()
+    assert np.array_equal(np.asarray(again.pixels), mixed), "an edit of it begins with what was shown"
+    assert Edit.from_json(mine.edit.to_json()) == mine.edit
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_recipe_holds_the_picture(
+    p2p: PromptToPrompt, picture: Image.Image, method: str, tmp_path: Path
+) -> None:
+    source = p2p.invert(picture, PROMPT, method=method, steps=3, guidance_scale=SCALE)
+    once = p2p.edit(source, Edit(TARGET, weights={"hill": 1.5}))
+    twice = p2p.edit(once.as_source(), Edit("a red castle on a green hill"))
+    recipe = load_recipe(twice.save(tmp_path / "edit.png"))
+    assert recipe.source["method"] == method and len(recipe.edits) == 2
+    again = p2p.source_of(recipe)
+    assert np.array_equal(np.asarray(again.inversion.picture), np.asarray(picture))
+    assert again.key == source.key and torch.equal(again.latents, source.latents)
+    result = p2p.edit(p2p.edit(again, recipe.edits[0]).as_source(), recipe.edits[1])
+    assert np.array_equal(np.asarray(result.image), np.asarray(twice.image))
+
+
+def test_a_recipe_of_a_generated_picture_is_generated(p2p: PromptToPrompt) -> None:
+    source = p2p.generate(PROMPT, seed=3, steps=2)
+    again = p2p.source_of(recipe_of(p2p.edit(source, Edit(TARGET))))
+    assert again.key == source.key and again.inversion is None
+
+
+@pytest.mark.parametrize("picture_text", ["%%%", "", "\u00e9", "aGVsbG8=", 7])
+def test_a_recipe_with_a_broken_picture_says_so(p2p: PromptToPrompt, picture_text: Any) -> None:
+    data = {
+        "p2p": 1,
+        "model": "tiny",
+        "source": {"prompt": PROMPT, "steps": 2, "method": "direct", "picture": picture_text},
+        "edits": [{"prompt": TARGET}],
+    }
+    with pytest.raises((BadPicture, BadRecipe), match="picture"):
+        p2p.source_of(load_recipe(data))
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_keep_pixels_is_true_or_false(value: Any) -> None:
+    with pytest.raises(BadBlend, match="keep_pixels"):
+        Blend(target_words=["castle"], keep_pixels=value)
 
 
 def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> None:

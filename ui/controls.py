@@ -152,6 +152,7 @@ def _blend(core: Any, plan: Any, partners: Partners, desk: dict[str, Any], regio
         start=region["start"],
         soft=region["soft"],
         mask=region["mask"] or None,
+        keep_pixels=region["pixels"],
     )
 
 
@@ -201,6 +202,7 @@ def of_edit(engine: Engine, source_prompt: str, edit: Any, steps: int) -> tuple[
             "start": blend.start,
             "soft": blend.soft,
             "mask": blend.mask or "",
+            "pixels": blend.keep_pixels,
         }
     fresh = engine.core.Edit(edit.prompt)
     extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}

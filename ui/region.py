@@ -13,16 +13,17 @@ LONGEST_MASK = 100_000
 
 class Region(Board):
     """Value: {"words": [{"text", "old", "key"}], "chosen": [key], "out": [key], "threshold": 0..1,
-    "start": 0..1, "soft": 0..0.5, "mask": text, "show": bool}.
+    "start": 0..1, "soft": 0..0.5, "mask": text, "pixels": bool, "show": bool}.
 
     Keys are the desk's, "castle/0"; a word that stands only in the source has the key "-house/0". out: words
     whose own place is taken out. mask: what is painted, as `p2p_core.mask_text` makes it, or "".
+    pixels: `Blend.keep_pixels`.
     """
 
     script = "region"
     about = (
         "Region of the edit: {words: [{text, old, key}], chosen: [key], out: [key], threshold: 0..1, "
-        "start: 0..1, soft: 0..0.5, mask: text, show: bool}."
+        "start: 0..1, soft: 0..0.5, mask: text, pixels: bool, show: bool}."
     )
 
     @staticmethod
@@ -49,6 +50,7 @@ class Region(Board):
             "start": round(number(value.get("start"), 0.0, 1.0, START), 2),
             "soft": round(number(value.get("soft"), 0.0, 0.5, 0.0), 2),
             "mask": mask if isinstance(mask, str) and len(mask) <= LONGEST_MASK else "",
+            "pixels": value.get("pixels") is True,
             "show": value.get("show") is True,
         }
 
