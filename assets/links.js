@@ -19,3 +19,7 @@ window.addEventListener('keydown', (e) => {
   };
   if (keys[e.key]) { keys[e.key](); e.preventDefault(); }
 });
+// Gradio's code fields scroll but can't be reached by Tab; the keyboard needs that to scroll them.
+new MutationObserver(() => {
+  for (const scroller of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) scroller.tabIndex = 0;
+}).observe(document.body, { childList: true, subtree: true });
