@@ -1,9 +1,9 @@
 """Real pictures: how well each inversion comes back, and how well it can be edited.
 
 `python -m benchmarks.inversion`: drawings of scenes that the model was never trained on stand for real
-pictures, one edit of each, whose right answer is the drawing of the same layout with the target's words. Every
-way of inversion, with and without a local blend, at three guidance scales; null-text, which is slow, on fewer
-pictures. The same edits of generated pictures stand beside them.
+pictures, one edit of each, whose right answer is the drawing of the same layout with the target's words.
+Every way of inversion, with and without a local blend, at three guidance scales; null-text, which is slow, on
+fewer pictures. The same edits of generated pictures stand beside them.
 
 Writes docs/inversion.json, .md and .png.
 """
