@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .edits import Edit
-from .errors import BadEdit, BadGuidance, BadMethod, BadSeed, P2PError, shown
+from .errors import BadEdit, BadGuidance, BadMethod, BadSampler, BadSeed, P2PError, shown
 
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")  # of inversion, see `inversion`
 
@@ -47,6 +47,13 @@ def method(value: object) -> str:
     if isinstance(value, str) and value in METHODS:
         return value
     raise BadMethod(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
+
+
+def inverse_sampler(value: object) -> str:
+    """The sampler of an inversion. Raises `BadSampler`."""
+    if value in ("auto", "ddim"):
+        return "ddim"
+    raise BadSampler(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
 
 
 def cache_bytes(value: object) -> int:

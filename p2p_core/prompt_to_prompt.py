@@ -27,7 +27,7 @@ from torch import Tensor
 
 from . import checks
 from .attention import Call, Record, Site, map_sites
-from .blend import add_up, region
+from .blend import add_up, blended, region
 from .cache import LRU, RecordCache, auto_budget
 from .edits import Edit
 from .errors import BadSource, shown
@@ -163,24 +163,28 @@ class PromptToPrompt(RealPictures):
         height: int | None = None,
         width: int | None = None,
         latents: Tensor | None = None,
+        sampler: str = "auto",
     ) -> States[Source]:
         """`generate` as a generator: yields a `StepState` a step and returns the `Source`.
 
-        latents: start latents (1, C, h, w) instead of the seed's. height and width in pixels. Equal to
-        diffusers' own pipeline with a DDIM scheduler for the same start latents. Raises a `P2PError`.
+        latents: start latents (1, C, h, w), standard normal, instead of the seed's. height and width in
+        pixels. sampler: see `sampler`; "auto" is ddim, or lcm where the model asks for it. The noise of a
+        stochastic sampler follows the start latents out of the same seed. Equal to diffusers' own pipeline
+        with the scheduler of that name for the same start latents or CPU generator. Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self.records.sampler(steps)
+        steps_of = self.records.sampler(steps, sampler)
         scale = checks.guidance(guidance_scale)
         size = self.model.latent_size(height, width)
-        if latents is None:
-            x_T = noise((1, self.model.channels, *size), checks.seed(seed)).to(self.device, self.dtype)
-        else:
-            x_T = self.model.check_latents(latents, size)
-        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(x_T))
-        return self._record(
-            P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
-        )
+        fresh = len(steps_of) - 1 if steps_of.stochastic else 0
+        draws = noise((1, self.model.channels, *size), checks.seed(seed), fresh).to(self.device, self.dtype)
+        x_T = draws[:1] if latents is None else self.model.check_latents(latents, size)
+        x_T = x_T if steps_of.start == 1 else steps_of.start * x_T
+        added = draws[1:] if fresh else None
+        kept = (P.ids, negative.ids, len(steps_of), scale, size, steps_of.name, bytes_of(x_T))
+        key = key_of(id(self.model), *kept, b"" if added is None else bytes_of(added))
+        given_seed = checks.seed(seed) if latents is None else None
+        return self._record(P, negative, steps_of, scale, size, x_T, given_seed, key, added=added)
 
     def record_along(
         self, prompt: str, path: Tensor, *, guidance_scale: float = 7.5, negative_prompt: str = ""
@@ -216,11 +220,13 @@ class PromptToPrompt(RealPictures):
         seed: int | None,
         key: str,
         own: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> States[Source]:
         """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w). own: (N, S, d), each step's
-        unconditional embedding instead of the negative prompt's."""
+        unconditional embedding instead of the negative prompt's. added: (N - 1, C, h, w), noise of steps."""
         begun = time.perf_counter()
         N, path, free = len(sampler), [given[:1]], len(given) == 1
+        denoised: list[Tensor] = []
         done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         text = self._text(P, negative, scale if free else 1.0, 1)  # on a given path guidance has no say
         try:
@@ -230,10 +236,12 @@ class PromptToPrompt(RealPictures):
                 with self.lock, torch.no_grad():
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
                     out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
-                    x, x_0 = sampler.step(path[-1], guide(out, 1, scale), i)
+                    out, x_0 = guide(out, 1, scale), denoised[-1] if denoised else None
+                    x, x_0 = sampler.step(path[-1], out, i, x_0, _of_step(added, i))
                     x = x if free else given[i + 1, None]
                     self.records.keep(key, i, call.recorded)
                 path.append(x)
+                denoised = [*denoised, x_0] if sampler.history else []
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
             done = True
         finally:
@@ -254,6 +262,9 @@ class PromptToPrompt(RealPictures):
             key=key,
             engine=self,
             unconditional=own,
+            sampler=sampler.name,
+            noise=added,
+            denoised=torch.cat(denoised[:-1]) if len(denoised) > 1 else None,
         )
 
     # --- edit ---------------------------------------------------------------------------------------
@@ -321,7 +332,8 @@ class PromptToPrompt(RealPictures):
 
     def _advance(self, source: Source, i: int, states: list[StepState], plans: list[Plan]) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
-        n, scale, sampler = len(states), source.guidance_scale, self.records.sampler(source.steps)
+        n, scale = len(states), source.guidance_scale
+        sampler = self.records.sampler(source.steps, source.sampler)
         todo = [plan.steps[i] for plan in plans]
         size = source.latent_size
         sites = map_sites(self.model.sites, size)
@@ -345,7 +357,9 @@ class PromptToPrompt(RealPictures):
             call.collect_sites = frozenset(site.name for site in sites)
             x = torch.cat([state.latents for state in states])
             out = self.model.predict(x, sampler.timesteps[i], text, call)
-            x, x_0 = sampler.step(x, guide(out, n, scale), i)
+            before = [state.denoised for state in states if state.denoised is not None]
+            x_0 = torch.cat(before) if sampler.before[i] else None
+            x, x_0 = sampler.step(x, guide(out, n, scale), i, x_0, _of_step(source.noise, i))
             after = []
             for r, (state, step) in enumerate(zip(states, todo, strict=True)):
                 # A copy, not a view: a state that is kept must not keep its whole batch.
@@ -367,7 +381,11 @@ class PromptToPrompt(RealPictures):
         record: Record | None,
         sites: tuple[Site, ...],
     ) -> StepState:
-        """Local blend after a step: outside the words' region the latents become the source's."""
+        """Local blend after a step: outside the words' region the latents become the source's.
+
+        So does what a multistep sampler remembers. Its step is linear pixel by pixel, so where the mask is 0
+        the state is then the source's own, as if it had never been left.
+        """
         assert step.blend is not None
         size = source.latent_size
         target, subtract = call.collected.get((row, 0)), call.collected.get((row, 1))
@@ -375,32 +393,23 @@ class PromptToPrompt(RealPictures):
         if step.blend.threshold is None:
             return replace(state, sums=sums)
         mask = region(sums, step.blend, size).to(self.device)
-        theirs, m = source.latents[state.index, None], mask.to(state.latents.dtype)
-        # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
-        latents = torch.where(
-            m == 0, theirs, torch.where(m == 1, state.latents, theirs.lerp(state.latents, m))
-        )
-        return replace(state, sums=sums, mask=mask, latents=latents)
+        theirs, denoised = source.after(state.index), state.denoised
+        if theirs.denoised is not None and denoised is not None:
+            denoised = blended(denoised, theirs.denoised, mask)
+        latents = blended(state.latents, theirs.latents, mask)
+        return replace(state, sums=sums, mask=mask, latents=latents, denoised=denoised)
 
     # --- an edit as a source ------------------------------------------------------------------------
 
     def edited_source(self, result: Result) -> Source:
         """`Result.as_source`: the edit's path of latents, and its maps as sums of terms."""
         source, plan = result.source, result.plan
-        path = [source.latents[:1]]
+        path = [self._start(source)]
         for k in range(1, source.steps + 1):
             state = self._known(source, plan, k)
-            if state is None:  # forgotten since
-                before = StepState(index=k - 1, total=source.steps, latents=path[-1])
-                if plan.steps[k - 1].blend is not None:  # its sums are needed, which latents don't hold
-                    self._states.drop(source.key)
-                    before, k = self._start(source), 1
-                    path = path[:1]
-                for i in range(k - 1, source.steps):
-                    before = self._advance(source, i, [before], [plan])[0]
-                    path.append(before.latents)
-                break
-            path.append(state.latents)
+            path.append(state or self._advance(source, k - 1, path[-1:], [plan])[0])  # forgotten since
+        denoised = [state.denoised for state in path[1:-1] if state.denoised is not None]
+        remembers = self.records.sampler(source.steps, source.sampler).history and denoised
         return Source(
             prompt=plan.target,
             seed=source.seed,
@@ -410,12 +419,15 @@ class PromptToPrompt(RealPictures):
             height=source.height,
             width=source.width,
             image=result.image,
-            latents=torch.cat(path),
+            latents=torch.cat([state.latents for state in path]),
             seconds=result.seconds,
             key=key_of(source.key, plan.digest(source.steps)),
             engine=self,
             origin=(source, plan),
             unconditional=source.unconditional,
+            sampler=source.sampler,
+            noise=source.noise,
+            denoised=torch.cat(denoised) if remembers else None,
             inversion=source.inversion,
         )
 
@@ -486,12 +498,12 @@ class PromptToPrompt(RealPictures):
         return make_plan(source.prompt, self.prompt(edit.prompt), edit, source.steps)
 
     def _start(self, source: Source) -> StepState:
-        return StepState(index=0, total=source.steps, latents=source.latents[:1])
+        return source.after(0)
 
     def _known(self, source: Source, plan: Plan, k: int) -> StepState | None:
         """The state after k steps if it is known: computed before, or the source's own."""
         if plan.digest(k) == b"":
-            return StepState(index=k, total=source.steps, latents=source.latents[k, None])
+            return source.after(k)
         return self._states.get((source.key, plan.digest(k)))
 
     def _furthest(self, source: Source, plan: Plan) -> StepState:
@@ -524,6 +536,11 @@ class PromptToPrompt(RealPictures):
             self.model.learn_preview(latents, image)
             self._images.put((key, digest), image, 3 * image.width * image.height)
         return image
+
+
+def _of_step(noise: Tensor | None, i: int) -> Tensor | None:
+    """What a stochastic sampler adds in step i, (1, C, h, w). The last step adds nothing."""
+    return None if noise is None or i >= len(noise) else noise[i, None]
 
 
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:

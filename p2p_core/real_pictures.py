@@ -55,20 +55,22 @@ class RealPictures:
         width: int | None = None,
         fit: str = "crop",
         center: tuple[float, float] = (0.5, 0.5),
+        sampler: str = "auto",
     ) -> States[Source]:
         """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
 
         picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
-        prompt: what it shows; only what it names can be edited. method: see `inversion`. Raises a `P2PError`.
+        prompt: what it shows; only what it names can be edited. method: see `inversion`. sampler: "auto" or
+        "ddim". Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self.records.sampler(steps)
+        ddim = self.records.sampler(steps, checks.inverse_sampler(sampler))
         scale = checks.guidance(guidance_scale)
         method = checks.method(method)
         size = self.model.latent_size(height, width)
         pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
         image = fitted(opened(picture), pixels, fit, center)
-        return self._inverting(P, negative, sampler, scale, size, image, method)
+        return self._inverting(P, negative, ddim, scale, size, image, method)
 
     def _inverting(
         self,

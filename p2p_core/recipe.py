@@ -17,6 +17,7 @@ from .source import Result, Source
 CHUNK = "p2p"
 VERSION = 1
 _SOURCE_FIELDS = {"prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width"}
+_SOURCE_FIELDS |= {"sampler"}
 
 
 @dataclass(frozen=True, kw_only=True)

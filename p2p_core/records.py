@@ -13,7 +13,7 @@ from .cache import RecordCache
 from .errors import BadSource, BadSteps, shown
 from .models import Model
 from .plan import StepPlan, check_steps
-from .sampler import Sampler
+from .sampler import Sampler, chosen
 from .source import Sites, Source
 
 Size = tuple[int, int]
@@ -37,14 +37,18 @@ class Records:
     def __init__(self, model: Model, budget: int) -> None:
         self.model = model
         self.cache: RecordCache[Record] = RecordCache(budget)
-        self._samplers: dict[int, Sampler] = {}
+        self._samplers: dict[tuple[str, int], Sampler] = {}
 
-    def sampler(self, steps: int) -> Sampler:
-        """The model's sampler for a number of steps. Raises `BadSteps`."""
-        N = check_steps(steps)
-        if N not in self._samplers:
-            self._samplers[N] = Sampler.of(self.model.pipe.scheduler.config, N)
-        return self._samplers[N]
+    def sampler(self, steps: int, name: str = "ddim") -> Sampler:
+        """The model's sampler of a name ("auto": the model's usual one) for a number of steps.
+
+        Raises `BadSampler`, `BadSteps`.
+        """
+        config = self.model.pipe.scheduler.config
+        key = (chosen(name, config), check_steps(steps))
+        if key not in self._samplers:
+            self._samplers[key] = Sampler.of(config, key[1], key[0])
+        return self._samplers[key]
 
     def of(self, source: Source, i: int, self_pixels: float) -> Record | None:
         """Step i of a source, with self-attention on grids of up to `self_pixels`; -1: none needed.
@@ -68,7 +72,7 @@ class Records:
             step = plan.steps[i]
             if not step.plain:
                 call.injection = self.injection(self.of(parent, i, needed(step, size)), [step], size)
-        t = self.sampler(source.steps).timesteps[i]
+        t = self.sampler(source.steps, source.sampler).timesteps[i]
         self.model.predict(source.latents[i, None], t, self.model.embed(source.prompt), call)
         record = call.recorded
         if call.injection is not None and step is not None:
