@@ -9,7 +9,8 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from .attention import Call, Site, find_sites, installed
+from .attention import Call, Processor, Site, find_sites, installed
 from .errors import BadLatents, BadSize, UnknownModel, UnsupportedModel, shown
+from .sampler import guided
 from .words import Prompt
 
 BUNDLED = {"storybook": Path(__file__).resolve().parent.parent / "assets" / "storybook"}
@@ -167,6 +169,19 @@ def _reporting(repo: str, on_progress: Progress | None) -> Any:
     return Reporting
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Text:
+    """What a batch is conditioned on, for as long as a run lasts.
+
+    rows: (B, S, d), the text encoder's output. guidance: (B, e), the embedded guidance scale of models that
+    take it as an input, or None. projected: its keys and values, by layer, filled by the first UNet call.
+    """
+
+    rows: Tensor
+    guidance: Tensor | None = None
+    projected: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
 class Model:
     """A pipeline's parts behind embed, noise shape, predict and decode. Sizes are read from its configs."""
 
@@ -187,7 +202,11 @@ class Model:
         self.pipe, self.name, self.device, self.dtype = pipe, name, device, dtype
         for part in (pipe.unet, pipe.vae, pipe.text_encoder):
             part.to(device=device, dtype=dtype).eval()
+        if device.type == "cuda":  # what convolutions run fastest on there
+            for part in (pipe.unet, pipe.vae):
+                part.to(memory_format=torch.channels_last)
         self.unet = pipe.unet
+        self.reads_guidance = getattr(pipe.unet.config, "time_cond_proj_dim", None) is not None
         self.sites = find_sites(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
@@ -195,6 +214,8 @@ class Model:
         size = self.unet.config.sample_size
         h, w = (size, size) if isinstance(size, int) else size
         self.default_size = (h * self.factor, w * self.factor)
+        self._processors = {site: Processor(site) for site in self.sites}
+        self._times: dict[tuple[float, torch.dtype], Tensor] = {}
         self._embeddings: dict[tuple[int, ...], Tensor] = {}
         self._rgb: Tensor | None = None  # (C + 1, 3): latents -> RGB by least squares
         self._light_vae = sum(p.numel() for p in pipe.vae.decoder.parameters()) < 10_000_000
@@ -254,24 +275,54 @@ class Model:
             self._embeddings[prompt.ids] = encoder(ids, attention_mask=mask)[0].to(self.dtype)
         return self._embeddings[prompt.ids]
 
-    def predict(self, x: Tensor, t: Tensor, text: Tensor, call: Call) -> Tensor:
-        """The UNet's output for latents (B, C, h, w) at timestep t with text (B or 2B, S, d).
+    def guided(self, guidance_scale: float) -> bool:
+        """Whether an unconditional row is run beside the conditional one."""
+        return guided(guidance_scale) and not self.reads_guidance
 
-        With 2B rows of text, the unconditional ones first, the latents are taken twice.
+    @torch.no_grad()
+    def text(self, rows: Sequence[Prompt | Tensor], guidance_scale: float = 1.0) -> Text:
+        """A batch of prompts, or of embeddings (1, S, d) that stand in for a prompt's."""
+        embedded = torch.cat([row if isinstance(row, Tensor) else self.embed(row) for row in rows])
+        guidance = None
+        if self.reads_guidance:  # Luo et al. 2023, section 4.2; diffusers counts the scale from 0 here
+            scales = torch.full((len(rows),), float(guidance_scale) - 1)
+            size = self.unet.config.time_cond_proj_dim
+            guidance = self.pipe.get_guidance_scale_embedding(scales, embedding_dim=size)
+            guidance = guidance.to(self.device, self.dtype)
+        return Text(rows=embedded, guidance=guidance)
+
+    def predict(self, x: Tensor, t: Tensor, text: Text | Tensor, call: Call) -> Tensor:
+        """The UNet's output for latents (B, C, h, w) at timestep t with text of B or 2B rows.
+
+        With 2B rows of text, the unconditional ones first, the latents are taken twice. A tensor (., S, d) is
+        a text that is projected in this call alone.
         """
-        x = torch.cat([x, x]) if text.shape[0] == 2 * x.shape[0] else x
-        data = {"p2p": call}
-        with installed(self._layers):
+        if isinstance(text, Tensor):
+            text = Text(rows=text)
+        else:
+            call.projected = text.projected
+        x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
+        with installed(self._layers, self._processors):
             out = self.unet(
                 x,
-                t.to(self.device),
-                encoder_hidden_states=text,
-                cross_attention_kwargs=data,
+                self._time(t),
+                encoder_hidden_states=text.rows,
+                timestep_cond=text.guidance,
+                cross_attention_kwargs={"p2p": call},
                 return_dict=False,
             )[0]
         if len(call.fired) != len(self.sites):  # diffusers only warns when a processor isn't asked
             raise UnsupportedModel(f"{len(call.fired)} of {len(self.sites)} attention layers took part.")
         return out
+
+    def _time(self, t: Tensor) -> Tensor:
+        """A timestep on the device: copied there once, so that no step waits for it."""
+        if t.device == self.device:
+            return t
+        key = (float(t), t.dtype)
+        if key not in self._times:
+            self._times[key] = t.to(self.device)
+        return self._times[key]
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:

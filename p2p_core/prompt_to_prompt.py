@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,19 @@ from torch import Tensor
 from . import checks
 from .attention import Call, Record, Site, map_sites
 from .blend import add_up, blended, region
-from .cache import LRU, RecordCache, auto_budget
+from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edits import Edit
 from .errors import BadSource, shown
 from .models import Model, Progress, choose_device, choose_dtype, load
 from .plan import Plan, StepPlan, make_plan
 from .real_pictures import RealPictures
-from .records import Records, needed, self_limit
-from .sampler import Sampler, guide, guided, noise
+from .records import Records, needed
+from .runs import Run, self_limit
+from .sampler import Sampler, guide, noise
 from .shelf import Shelf
 from .source import Result, Sites, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
+from .tiers import Tiers
 from .words import Prompt
 
 STATE_BYTES = 256 << 20
@@ -49,9 +51,13 @@ class PromptToPrompt(RealPictures):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
-    dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). cache_bytes: budget for
-    recorded sources, None: chosen by what is free. What doesn't fit is recorded again when it is needed.
-    inversions: a folder to keep inversions of real pictures in, or None.
+    dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder to
+    keep inversions of real pictures in, or None.
+
+    Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
+    "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
+    write, None: there is none. cache_dtype: "fp16" or "bf16" halves float32 records. What fits nowhere is
+    recorded again when it is needed.
 
     All calls may be made from several threads; the model runs one step at a time under `lock`.
     """
@@ -62,15 +68,18 @@ class PromptToPrompt(RealPictures):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        cache_bytes: int | None = None,
+        cache_bytes: int | Mapping[str, int] | None = None,
+        cache_folder: str | Path | None = None,
+        cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
         self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), model_name or checks.pipe_name(pipe))
         self.lock = threading.RLock()
-        budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
-        self.records = Records(self.model, budget)
+        store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
+        budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
+        self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
         self.shelf = None if inversions is None else Shelf(inversions)
         self._prompts: dict[str, Prompt] = {}
         self._states: LRU[StepState] = LRU(STATE_BYTES)
@@ -83,7 +92,9 @@ class PromptToPrompt(RealPictures):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        cache_bytes: int | None = None,
+        cache_bytes: int | Mapping[str, int] | None = None,
+        cache_folder: str | Path | None = None,
+        cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
@@ -98,6 +109,8 @@ class PromptToPrompt(RealPictures):
             device=chosen,
             dtype=dtype,
             cache_bytes=cache_bytes,
+            cache_folder=cache_folder,
+            cache_dtype=cache_dtype,
             inversions=inversions,
             model_name=str(name),
         )
@@ -110,8 +123,8 @@ class PromptToPrompt(RealPictures):
         return self.model.pipe
 
     @property
-    def cache(self) -> RecordCache[Record]:
-        """Where recorded sources lie: `nbytes`, `budget`."""
+    def cache(self) -> Tiers:
+        """Where recorded sources lie: `nbytes`, `budget`, and for each tier `bytes_in(tier)`."""
         return self.records.cache
 
     @property
@@ -228,18 +241,19 @@ class PromptToPrompt(RealPictures):
         N, path, free = len(sampler), [given[:1]], len(given) == 1
         denoised: list[Tensor] = []
         done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
-        text = self._text(P, negative, scale if free else 1.0, 1)  # on a given path guidance has no say
+        run = Run(self.model, size, scale)
         try:
             for i in range(N):
-                if own is not None and len(text) > 1:
-                    text = torch.cat([own[i, None], text[1:]])
+                unconditional = negative if own is None else own[i, None]
                 with self.lock, torch.no_grad():
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
+                    # on a given path guidance has no say
+                    text = run.rows(unconditional, [P]) if free else run.text([P])
                     out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
                     out, x_0 = guide(out, 1, scale), denoised[-1] if denoised else None
                     x, x_0 = sampler.step(path[-1], out, i, x_0, _of_step(added, i))
                     x = x if free else given[i + 1, None]
-                    self.records.keep(key, i, call.recorded)
+                    self.cache.keep(key, i, call.recorded)
                 path.append(x)
                 denoised = [*denoised, x_0] if sampler.history else []
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
@@ -284,12 +298,12 @@ class PromptToPrompt(RealPictures):
     def _stream(self, source: Source, plan: Plan) -> States[Result]:
         begun = time.perf_counter()
         N = source.steps
-        state = self._furthest(source, plan)
+        state, run = self._furthest(source, plan), self._run(source)
         first = state.index
         if first > 0:
             yield replace(state, reused=True)
         for i in range(first, N):
-            state = self._advance(source, i, [state], [plan])[0]
+            state = self._advance(source, i, [state], [plan], run)[0]
             yield state
         return self._result(source, plan, state, N - first, begun)
 
@@ -311,7 +325,7 @@ class PromptToPrompt(RealPictures):
     def _stream_many(self, source: Source, plans: list[Plan]) -> States[list[Result]]:
         begun = time.perf_counter()
         states = [self._furthest(source, plan) for plan in plans]
-        computed = [0] * len(plans)
+        computed, run = [0] * len(plans), self._run(source)
         for i in range(source.steps):
             nodes: dict[bytes, list[int]] = {}
             for p, plan in enumerate(plans):
@@ -319,7 +333,7 @@ class PromptToPrompt(RealPictures):
                     nodes.setdefault(plan.digest(i + 1), []).append(p)
             firsts = [members[0] for members in nodes.values()]
             for chunk in _chunks(firsts, self._rows_at_once(source)):
-                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk])
+                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk], run)
                 for p, state in zip(chunk, after, strict=True):
                     computed[p] += 1
                     for member in nodes[plans[p].digest(i + 1)]:
@@ -330,25 +344,30 @@ class PromptToPrompt(RealPictures):
             for plan, state, count in zip(plans, states, computed, strict=True)
         ]
 
-    def _advance(self, source: Source, i: int, states: list[StepState], plans: list[Plan]) -> list[StepState]:
+    def _advance(
+        self,
+        source: Source,
+        i: int,
+        states: list[StepState],
+        plans: list[Plan],
+        run: Run | None = None,
+    ) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
-        n, scale = len(states), source.guidance_scale
+        n, scale, run = len(states), source.guidance_scale, run or self._run(source)
         sampler = self.records.sampler(source.steps, source.sampler)
         todo = [plan.steps[i] for plan in plans]
         size = source.latent_size
         sites = map_sites(self.model.sites, size)
         with self.lock, torch.no_grad():
-            text = torch.cat([self.model.embed(plan.target) for plan in plans])
-            if guided(scale):
-                if source.unconditional is not None:
-                    negative = source.unconditional[i, None]
-                else:
-                    negative = self.model.embed(self.prompt(source.negative_prompt))
-                text = torch.cat([negative.expand(n, -1, -1), text])
-            record = self.records.of(source, i, max(needed(step, size) for step in todo))
+            own = source.unconditional
+            negative = self.prompt(source.negative_prompt) if own is None else own[i, None]
+            text = run.rows(negative, [plan.target for plan in plans])
+            record = self.records.of(source, i, max(needed(step, size) for step in todo), run)
+            if i + 1 < source.steps:
+                self.records.prefetch(source, i + 1, max(needed(plan.steps[i + 1], size) for plan in plans))
             call = Call(conditional=n, latent=size)
             if any(not step.plain for step in todo):
-                call.injection = self.records.injection(record, todo, size)
+                call.injection = run.injection(record, todo)
             call.collect = {
                 r: (step.blend.target_tokens, step.blend.subtract_tokens)
                 for r, step in enumerate(todo)
@@ -405,9 +424,10 @@ class PromptToPrompt(RealPictures):
         """`Result.as_source`: the edit's path of latents, and its maps as sums of terms."""
         source, plan = result.source, result.plan
         path = [self._start(source)]
+        run = self._run(source)
         for k in range(1, source.steps + 1):
             state = self._known(source, plan, k)
-            path.append(state or self._advance(source, k - 1, path[-1:], [plan])[0])  # forgotten since
+            path.append(state or self._advance(source, k - 1, path[-1:], [plan], run)[0])  # forgotten since
         denoised = [state.denoised for state in path[1:-1] if state.denoised is not None]
         remembers = self.records.sampler(source.steps, source.sampler).history and denoised
         return Source(
@@ -473,10 +493,8 @@ class PromptToPrompt(RealPictures):
 
     # --- small parts --------------------------------------------------------------------------------
 
-    def _text(self, P: Prompt, negative: Prompt, scale: float, n: int) -> Tensor:
-        with self.lock:
-            rows = [self.model.embed(negative)] * n if guided(scale) else []
-            return torch.cat([*rows, *[self.model.embed(P)] * n])
+    def _run(self, source: Source) -> Run:
+        return Run(self.model, source.latent_size, source.guidance_scale)
 
     def _rows_at_once(self, source: Source) -> int:
         """Edits in one batch: as many as keep the UNet's activations moderate."""
@@ -536,6 +554,14 @@ class PromptToPrompt(RealPictures):
             self.model.learn_preview(latents, image)
             self._images.put((key, digest), image, 3 * image.width * image.height)
         return image
+
+
+def _budgets(given: dict[str, int] | None, device: torch.device, folder: str | Path | None) -> dict[str, int]:
+    """Bytes for each tier: what is given, and what is free where nothing is."""
+    disk = 0 if folder is None else disk_budget(Path(folder).expanduser().absolute())
+    if given is None:
+        return {"device": auto_budget(device), "host": host_budget(device), "disk": disk}
+    return {"disk": disk, **given}
 
 
 def _of_step(noise: Tensor | None, i: int) -> Tensor | None:

@@ -36,7 +36,6 @@ class RealPictures:
     prompt: Any
     decode: Any
     _record: Any
-    _text: Any
 
     def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
         """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
@@ -106,7 +105,8 @@ class RealPictures:
             own = yield from self._way(fitting, total - 2 * N, total)
             self._shelve(name, path=path, unconditional=own)
         if method == "negative_prompt":
-            own = self._text(P, P, 0, 1).expand(N, -1, -1)
+            with self.lock:
+                own = self.model.embed(P).expand(N, -1, -1)
         given = path if method == "direct" else path[:1]
         recording = self._record(
             P, negative, sampler, scale, size, given, None, key_of(id(self.model), *kept), own

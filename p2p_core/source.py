@@ -117,11 +117,7 @@ class Source:
     @property
     def where(self) -> str:
         """Where the recorded queries and keys lie, for people."""
-        kept = self.engine.cache.steps(self.key)
-        place = "GPU memory" if self.engine.device.type == "cuda" else "CPU memory"
-        if kept == 0:
-            return "latents only"
-        return place if kept >= self.steps else f"{place}, {kept} of {self.steps} steps"
+        return self.engine.cache.where(self.key, self.steps)
 
     def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
         """Where a word of the prompt looks: (h, w) float32, attention probabilities in 0..1.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Blend, Edit, PromptToPrompt, errors, load_recipe
+from p2p_core import Blend, Edit, PromptToPrompt, Source, errors, load_recipe
 from p2p_core.sampler import SAMPLERS, Sampler, noise
 
 from . import tiny
@@ -227,6 +227,29 @@ def test_few_steps_without_guidance_run_one_row(eps: PromptToPrompt) -> None:
     finally:
         handle.remove()
     assert rows == [1] * 8
+
+
+def test_a_distilled_model_reads_the_guidance_scale() -> None:
+    """LCM's own models take the scale as an embedding and have no unconditional row (Luo et al. 2023)."""
+    pipe = tiny.pipeline(time_cond_proj_dim=16)
+    pipe.scheduler = diffusers.LCMScheduler.from_config(pipe.scheduler.config)
+    p2p = PromptToPrompt(pipe)
+    source: Source = p2p.generate(HOUSE, seed=3, steps=4, guidance_scale=6.0)
+    theirs = pipe(
+        HOUSE,
+        num_inference_steps=4,
+        guidance_scale=6.0,
+        generator=torch.Generator("cpu").manual_seed(3),
+        height=64,
+        width=64,
+        output_type="latent",
+    ).images
+    assert_close(source.latents[-1:], theirs)
+    other = p2p.generate(HOUSE, seed=3, steps=4, guidance_scale=2.0)
+    assert not torch.equal(other.latents, source.latents)
+    result = p2p.edit(source, Edit(HOUSE, cross_steps=1.0, weights={"snowy": 1.5}))
+    p2p.forget(source)
+    assert_close(p2p.edit(source, result.edit).latents, result.latents)
 
 
 def test_a_sampler_that_there_is_none_of(eps: PromptToPrompt) -> None:
