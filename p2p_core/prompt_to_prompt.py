@@ -31,7 +31,8 @@ from .blend import add_up, blended, region
 from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edits import Edit
 from .errors import BadSource, shown
-from .models import Model, Progress, choose_device, choose_dtype, load
+from .loading import Progress, choose_device, choose_dtype, load
+from .models import Model
 from .plan import Plan, StepPlan, make_plan
 from .real_pictures import RealPictures
 from .records import Records, needed
@@ -50,9 +51,10 @@ PROMPTS = 256  # tokenized prompts that are remembered
 class PromptToPrompt(RealPictures):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
-    pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
-    dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder to
-    keep inversions of real pictures in, or None.
+    pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
+    torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
+    to keep inversions of real pictures in, or None. preview_vae: diffusers' AutoencoderTiny for the model's
+    latents (TAESD), or None.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -72,16 +74,19 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        preview_vae: Any = None,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
-        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), model_name or checks.pipe_name(pipe))
+        name = model_name or checks.pipe_name(pipe)
+        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae)
         self.lock = threading.RLock()
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
         self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
         self.shelf = None if inversions is None else Shelf(inversions)
         self._prompts: dict[str, Prompt] = {}
+        self._last_version = self.model.version()
         self._states: LRU[StepState] = LRU(STATE_BYTES)
         self._images: LRU[Image.Image] = LRU(STATE_BYTES)
 
@@ -96,14 +101,18 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        preview_vae: Any = None,
+        config: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
-        """Load "storybook" (bundled), a local diffusers folder, or a Hub id.
+        """Load "storybook" (bundled), a local diffusers folder, a Hub id, or one `.safetensors` file.
 
-        `on_progress(sentence, fraction)` hears of a download. Raises `UnknownModel`, `UnsupportedModel`.
+        config: for a single file, a diffusers folder or Hub id of its family, with the configurations and the
+        tokenizer that it lacks. `on_progress(sentence, fraction)` hears of a download. Raises `UnknownModel`,
+        `UnsupportedModel`.
         """
         chosen = choose_device(device)
-        pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress)
+        pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress, config=config)
         return cls(
             pipe,
             device=chosen,
@@ -112,6 +121,7 @@ class PromptToPrompt(RealPictures):
             cache_folder=cache_folder,
             cache_dtype=cache_dtype,
             inversions=inversions,
+            preview_vae=preview_vae,
             model_name=str(name),
         )
 
@@ -148,7 +158,7 @@ class PromptToPrompt(RealPictures):
         """`text` with its words and their token positions."""
         known = self._prompts.get(text) if isinstance(text, str) else None
         if known is None:
-            known = Prompt.parse(text, self.pipe.tokenizer)
+            known = self.model.texts.parse(text)
             if len(self._prompts) >= PROMPTS:
                 self._prompts.clear()
             self._prompts[text] = known
@@ -195,7 +205,7 @@ class PromptToPrompt(RealPictures):
         x_T = x_T if steps_of.start == 1 else steps_of.start * x_T
         added = draws[1:] if fresh else None
         kept = (P.ids, negative.ids, len(steps_of), scale, size, steps_of.name, bytes_of(x_T))
-        key = key_of(id(self.model), *kept, b"" if added is None else bytes_of(added))
+        key = key_of(id(self.model), self._version(), *kept, b"" if added is None else bytes_of(added))
         given_seed = checks.seed(seed) if latents is None else None
         return self._record(P, negative, steps_of, scale, size, x_T, given_seed, key, added=added)
 
@@ -219,7 +229,8 @@ class PromptToPrompt(RealPictures):
         sampler = self.records.sampler(len(path) - 1)
         size = (path.shape[-2], path.shape[-1])
         path = torch.cat([self.model.check_latents(z[None], size) for z in path])
-        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
+        kept = (P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
+        key = key_of(id(self.model), self._version(), *kept)
         return self._record(P, negative, sampler, scale, size, path, None, key)
 
     def _record(
@@ -298,7 +309,7 @@ class PromptToPrompt(RealPictures):
     def _stream(self, source: Source, plan: Plan) -> States[Result]:
         begun = time.perf_counter()
         N = source.steps
-        state, run = self._furthest(source, plan), self._run(source)
+        run, state = self._run(source), self._furthest(source, plan)
         first = state.index
         if first > 0:
             yield replace(state, reused=True)
@@ -324,8 +335,9 @@ class PromptToPrompt(RealPictures):
 
     def _stream_many(self, source: Source, plans: list[Plan]) -> States[list[Result]]:
         begun = time.perf_counter()
+        run = self._run(source)
         states = [self._furthest(source, plan) for plan in plans]
-        computed, run = [0] * len(plans), self._run(source)
+        computed = [0] * len(plans)
         for i in range(source.steps):
             nodes: dict[bytes, list[int]] = {}
             for p, plan in enumerate(plans):
@@ -493,7 +505,17 @@ class PromptToPrompt(RealPictures):
 
     # --- small parts --------------------------------------------------------------------------------
 
+    def _version(self) -> str:
+        """The model's version. When it changes (a LoRA, say) what edits had computed is forgotten; what was
+        recorded of sources stays what it was, and edits of them run with the model as it is."""
+        with self.lock:
+            before, self._last_version = self._last_version, self.model.version()
+            if before != self._last_version:
+                self.forget_edits()
+            return self._last_version
+
     def _run(self, source: Source) -> Run:
+        self._version()
         return Run(self.model, source.latent_size, source.guidance_scale)
 
     def _rows_at_once(self, source: Source) -> int:

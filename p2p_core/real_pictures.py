@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from . import checks
+from .errors import BadMethod
 from .inversion import ddim_steps, null_text
 from .models import Model
 from .photos import fitted, opened
@@ -66,6 +67,9 @@ class RealPictures:
         ddim = self.records.sampler(steps, checks.inverse_sampler(sampler))
         scale = checks.guidance(guidance_scale)
         method = checks.method(method)
+        if self.model.texts.two and method in ("null_text", "negative_prompt"):
+            raise BadMethod(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
+        self.model.version()
         size = self.model.latent_size(height, width)
         pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
         image = fitted(opened(picture), pixels, fit, center)
@@ -87,7 +91,7 @@ class RealPictures:
             z_0 = self.model.encode(image)
         kept = (P.ids, negative.ids, N, scale, size, method, bytes_of(z_0))
         # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
-        way = key_of(self.model.fingerprint, P.ids, N, image.size, image.tobytes())
+        way = key_of(self.model.fingerprint, self.model.version(), P.ids, N, image.size, image.tobytes())
         name = key_of(way, negative.ids, scale) if fits else way
         known = self._shelved(name)
         ahead = known or self._shelved(way)
@@ -109,7 +113,15 @@ class RealPictures:
                 own = self.model.embed(P).expand(N, -1, -1)
         given = path if method == "direct" else path[:1]
         recording = self._record(
-            P, negative, sampler, scale, size, given, None, key_of(id(self.model), *kept), own
+            P,
+            negative,
+            sampler,
+            scale,
+            size,
+            given,
+            None,
+            key_of(id(self.model), self.model.version(), *kept),
+            own,
         )
         while True:
             try:

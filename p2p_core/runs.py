@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from .attention import PLAIN, Injection, Record, RowEdit
-from .models import Model, Text
+from .models import Model
 from .plan import StepPlan
+from .texts import Text
 from .words import Prompt
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
@@ -35,15 +37,16 @@ class Run:
         self._texts: OrderedDict[Hashable, tuple[Text, object]] = OrderedDict()
         self._injections: OrderedDict[Hashable, tuple[Injection, object]] = OrderedDict()
 
-    def text(self, rows: Sequence[Prompt | Tensor]) -> Text:
+    def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Text:
         """The text of a batch. Embeddings are told apart by where they lie."""
-        key = tuple(row.data_ptr() if isinstance(row, Tensor) else row.ids for row in rows)
-        return _once(self._texts, key, rows, lambda: self.model.text(rows, self.guidance_scale))
+        key = (unconditional, *(row.data_ptr() if isinstance(row, Tensor) else row.ids for row in rows))
+        made = partial(self.model.text, rows, self.size, self.guidance_scale, unconditional)
+        return _once(self._texts, key, rows, made)
 
     def rows(self, negative: Prompt | Tensor, prompts: Sequence[Prompt]) -> Text:
         """The text of a step: above the conditional rows the unconditional ones, if guidance wants them."""
         above = [negative] * len(prompts) if self.model.guided(self.guidance_scale) else []
-        return self.text([*above, *prompts])
+        return self.text([*above, *prompts], len(above))
 
     def injection(self, record: Record | None, steps: Sequence[StepPlan]) -> Injection:
         """The edits of as many conditional rows. record: may be None where no step takes from the source."""
