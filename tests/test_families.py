@@ -18,7 +18,7 @@ from p2p_core import Blend, Edit, PromptToPrompt, errors
 from p2p_core.plan import make_plan
 
 from . import side_by_side, tiny
-from .by_hand import controls
+from .by_hand import controls, embed_two
 from .conftest import HOUSE
 from .tolerances import assert_close, relative
 
@@ -88,26 +88,12 @@ def test_sdxls_negative_prompts(zeros: bool) -> None:
 
 def literal(p2p: PromptToPrompt, source: Any, size: tuple[int, int], **asked: Any) -> Any:
     """Side by side with explicit maps, SDXL's conditions taken from diffusers' own pipeline."""
-    pipe, height, width = p2p.pipe, *size
     groups = [([i], [i]) for i in range(9)]
-    c = controls(pipe.tokenizer, HOUSE, CASTLE, groups, N, **asked)
-    texts, pooled = [], []
-    with torch.no_grad():
-        for prompt in (HOUSE, CASTLE):
-            rows, negative, pool, negative_pool = pipe.encode_prompt(prompt, device="cpu")
-            texts.append(rows)
-            pooled.append(pool)
-    ids = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32).expand(4, -1)
-    added = {"text_embeds": torch.cat([negative_pool, negative_pool, *pooled]), "time_ids": ids}
-    handle = pipe.unet.register_forward_pre_hook(
-        lambda _m, args, kwargs: (args, kwargs | {"added_cond_kwargs": added}), with_kwargs=True
+    c = controls(p2p.pipe.tokenizer, HOUSE, CASTLE, groups, N, **asked)
+    texts, added = embed_two(p2p.pipe, HOUSE, CASTLE, size)
+    return side_by_side.sample(
+        p2p.pipe, texts, source.latents[:1], c, steps=N, guidance_scale=SCALE, added=added
     )
-    try:
-        return side_by_side.sample(
-            pipe, (negative, *texts), source.latents[:1], c, steps=N, guidance_scale=SCALE
-        )
-    finally:
-        handle.remove()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
