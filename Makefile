@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint bench train evaluate clean
+.PHONY: demo test lint bench gpu train evaluate clean
 
 demo: $(VENV)/.app
 	$(BIN)/python app.py $(ARGS)
@@ -21,6 +21,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+gpu: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 train: $(VENV)/.dev
 	$(BIN)/python -m storybook.train $(ARGS)

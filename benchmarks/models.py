@@ -2,59 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from p2p_core import PromptToPrompt
+from p2p_core.loading import choose_device, choose_dtype
 from tests.tiny import pipeline, tokenizer
 
+# the published configurations of the UNets, and the widths of their text encoders
+SD15: dict[str, Any] = {
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+SD21 = SD15 | {
+    "sample_size": 96,
+    "cross_attention_dim": 1024,
+    "attention_head_dim": (5, 10, 20, 20),
+    "use_linear_projection": True,
+}
+SDXL: dict[str, Any] = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "cross_attention_dim": 2048,
+    "attention_head_dim": (5, 10, 20),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+RANDOM = {
+    "sd15": (SD15, (768,), "Stable Diffusion 1.5"),
+    "sd21": (SD21, (1024,), "Stable Diffusion 2.1"),
+    "sdxl": (SDXL, (768, 1280), "SDXL"),
+}
+NAMES = ("storybook", *RANDOM)
 
-def load(name: str) -> tuple[PromptToPrompt, str]:
-    """A model and a sentence on its weights."""
+
+def load(name: str, **options: Any) -> tuple[PromptToPrompt, str]:
+    """A model and a sentence on its weights. options: those of `PromptToPrompt`."""
     if name == "storybook":
-        p2p, weights = PromptToPrompt.from_pretrained("storybook"), "the bundled weights"
-    elif name == "sd15":
-        p2p = PromptToPrompt(sd15())
-        weights = "Stable Diffusion 1.5's UNet with random weights, text encoder and VAE stand-ins"
+        p2p, weights = PromptToPrompt.from_pretrained("storybook", **options), "the bundled weights"
+    elif name in RANDOM:
+        p2p = PromptToPrompt(random_pipeline(name, options.get("dtype")), **options)
+        weights = f"{RANDOM[name][2]}'s UNet with random weights, text encoder and VAE stand-ins"
     else:
-        p2p, weights = PromptToPrompt(pipeline("v_prediction")), "random, to test this program"
+        p2p = PromptToPrompt(pipeline("v_prediction"), **options)
+        weights = "random, to test this program"
     p2p.pipe.set_progress_bar_config(disable=True)
     return p2p, weights
 
 
-def sd15() -> Any:
-    """A pipeline whose UNet has Stable Diffusion 1.5's published configuration, randomly initialised.
+def random_pipeline(name: str, dtype: Any = None) -> Any:
+    """A pipeline whose UNet has a published configuration, randomly initialised.
 
-    The text encoder has CLIP ViT-L's width and length but one layer, and the VAE is tiny: both stay outside
-    of what is timed.
+    Text encoders have the width and length of the model's own but one layer, and the VAE is tiny: both stay
+    outside of what is timed.
     """
+    unet_config, widths, _ = RANDOM[name]
     torch.manual_seed(0)
     words = tokenizer(77)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
+    encoders = []
+    for n, width in enumerate(widths):
+        kind = CLIPTextModelWithProjection if n else CLIPTextModel
+        config = CLIPTextConfig(
             vocab_size=len(words),
-            hidden_size=768,
-            intermediate_size=3072,
+            hidden_size=width,
+            intermediate_size=4 * width,
             num_hidden_layers=1,
-            num_attention_heads=12,
+            num_attention_heads=width // 64,
             max_position_embeddings=77,
+            projection_dim=width,
             bos_token_id=words.bos_token_id,
             eos_token_id=words.eos_token_id,
             pad_token_id=words.pad_token_id,
         )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        block_out_channels=(320, 640, 1280, 1280),
-        layers_per_block=2,
-        down_block_types=(*("CrossAttnDownBlock2D",) * 3, "DownBlock2D"),
-        up_block_types=("UpBlock2D", *("CrossAttnUpBlock2D",) * 3),
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
+        encoders.append(kind(config).eval())
+    with _made_in(choose_dtype(dtype, choose_device(None))):  # SDXL's UNet has 10 GB in float32
+        unet = UNet2DConditionModel(layers_per_block=2, **unet_config)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -69,16 +111,27 @@ def sd15() -> Any:
         clip_sample=False,
         steps_offset=1,
         set_alpha_to_one=False,
+        prediction_type="v_prediction" if name == "sd21" else "epsilon",
     )
-    pipe = StableDiffusionPipeline(
-        vae=vae.eval(),
-        text_encoder=text_encoder.eval(),
-        tokenizer=words,
-        unet=unet.eval(),
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    parts = {"vae": vae.eval(), "unet": unet.eval(), "scheduler": scheduler, "tokenizer": words}
+    parts["text_encoder"] = encoders[0]
+    pipe: Any
+    if len(encoders) > 1:
+        pipe = StableDiffusionXLPipeline(
+            **parts, text_encoder_2=encoders[1], tokenizer_2=words, add_watermarker=False
+        )
+    else:
+        checker = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipe = StableDiffusionPipeline(**parts, **checker)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@contextmanager
+def _made_in(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,6 +1,7 @@
-"""How fast an edit is: against the public way, and what is computed again when an edit changes.
+"""How fast an edit is: against the public way, from every tier, and what is computed again when it changes.
 
-    python -m benchmarks.speed [--model storybook|sd15|all] [--steps N] [--rounds N] [--out docs/speed.json]
+    python -m benchmarks.speed [--model storybook|sd15|sd21|sdxl|all] [--steps N] [--rounds N] [--full]
+                               [--out docs/speed.json]
 
 Everything is measured in one process in interleaved rounds (the order turns round in every other one). Gains
 are medians of each round's ratio, so a machine whose speed drifts does not decide them. "side by side" is the
@@ -8,8 +9,9 @@ way of the public code: both prompts in one batch of four rows, explicit maps in
 in one product (tests/side_by_side.py). Text encoding is left out on both sides throughout, and decoding in
 the first two comparisons.
 
-"sd15" has the size of Stable Diffusion 1.5's UNet at 512 x 512 pixels with random weights: times don't depend
-on what the weights are. Its text encoder and autoencoder are small stand-ins.
+"sd15", "sd21" and "sdxl" have the sizes of these UNets at 512, 768 and 1024 pixels with random weights: times
+don't depend on what the weights are. Their text encoders and autoencoders are small stand-ins. On a CPU they
+are only compared side by side, with few steps, unless --full is given; a GPU runs everything.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,14 +33,21 @@ import torch
 from p2p_core import Edit, PromptToPrompt, Source
 from tests import by_hand, side_by_side
 
-from .models import load
+from .models import NAMES, load
 
 PROMPT, TARGET = "a red house on a snowy hill at night", "a red castle on a snowy hill at night"
 WORDS = [([n], [n]) for n in range(9)]  # each word of TARGET reads the one of PROMPT
 GUIDANCE, CROSS, SELF = 7.5, 0.8, 0.4
 EDIT = Edit(TARGET, cross_steps=CROSS, self_steps=SELF)
 # steps, rounds, whether a round is run before that isn't counted, expected gain over side by side
-SETTINGS = {"storybook": (50, 7, True, 1.8), "sd15": (2, 2, False, 3.0), "tiny": (10, 1, True, None)}
+SETTINGS: dict[str, tuple[int, int, bool, float | None]] = {
+    "storybook": (50, 7, True, 1.8),
+    "sd15": (2, 2, False, 3.0),
+    "sd21": (2, 1, False, None),
+    "sdxl": (1, 1, False, None),
+    "tiny": (10, 1, True, None),
+}
+LARGE = ("sd15", "sd21", "sdxl")
 Table = dict[str, Any]
 
 
@@ -100,12 +110,16 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
         self_steps=(0, int(SELF * N + 0.5)),
         self_pixels=max(256, h * w / 4),
     )
-    texts = (by_hand.embed(pipe, ""), by_hand.embed(pipe, PROMPT), by_hand.embed(pipe, TARGET))
+    added: dict[str, torch.Tensor] | None = None
+    texts: Any = tuple(by_hand.embed(pipe, text) for text in ("", PROMPT, TARGET)) if not two(p2p) else ()
+    if two(p2p):
+        texts, added = by_hand.embed_two(pipe, PROMPT, TARGET, (source.height, source.width))
+    asked: Any = {"steps": N, "guidance_scale": GUIDANCE, "added": added}
     last: dict[str, torch.Tensor] = {}
 
     def public() -> None:
         last["theirs"] = side_by_side.sample(
-            pipe, texts, source.latents[:1], controls, steps=N, guidance_scale=GUIDANCE, columnwise=False
+            pipe, texts, source.latents[:1], controls, columnwise=False, **asked
         )[1]
 
     def ours() -> None:
@@ -113,7 +127,7 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
         last["ours"] = final_latents(p2p.stream(source, EDIT))
 
     def literal() -> None:  # as the paper writes it, and as the tests compare: column by column
-        side_by_side.sample(pipe, texts, source.latents[:1], controls, steps=N, guidance_scale=GUIDANCE)
+        side_by_side.sample(pipe, texts, source.latents[:1], controls, **asked)
 
     runs = {"side_by_side": public, "edit": ours} | ({"literal": literal} if h * w <= 1024 else {})
     times = Times(rounds, warm_up, **runs)
@@ -127,16 +141,36 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
     }
 
 
+def two(p2p: PromptToPrompt) -> bool:
+    """Whether the model has SDXL's two text encoders."""
+    return getattr(p2p.pipe, "text_encoder_2", None) is not None
+
+
+def conditions(p2p: PromptToPrompt) -> dict[str, torch.Tensor]:
+    """The encoded prompt, by the names of the arguments of diffusers' pipeline."""
+    if not two(p2p):
+        negative, text = by_hand.embed(p2p.pipe, ""), by_hand.embed(p2p.pipe, PROMPT)
+        return {"prompt_embeds": text, "negative_prompt_embeds": negative}
+    with torch.no_grad():
+        encoded = p2p.pipe.encode_prompt(PROMPT, device=p2p.device)
+    names = (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+    return dict(zip(names, encoded, strict=True))
+
+
 def cost_of_recording(p2p: PromptToPrompt, source: Source, rounds: int, warm_up: bool) -> Table:
     """Generating with everything recorded, and diffusers' own pipeline, from the same start latents."""
     pipe, N = p2p.pipe, source.steps
-    negative, text = by_hand.embed(pipe, ""), by_hand.embed(pipe, PROMPT)
+    text = conditions(p2p)
     x_T = source.latents[:1].flip(-1)  # not the source's own, whose record is to stay
 
     def diffusers() -> None:
         pipe(
-            prompt_embeds=text,
-            negative_prompt_embeds=negative,
+            **text,
             latents=x_T,
             num_inference_steps=N,
             guidance_scale=GUIDANCE,
@@ -163,6 +197,7 @@ def exact_reuse(p2p: PromptToPrompt, source: Source) -> list[Table]:
         ("window's end to 60 %", EDIT.replace(cross_steps=0.6)),
         ("back to 80 %", EDIT),
         ("the same edit again", EDIT),
+        ("a fader moved, all steps", EDIT.replace(weights={"snowy": 1.5})),
         ("a fader from 60 % on", EDIT.replace(weights={"snowy": 1.5}, weight_steps=(0.6, 1.0))),
         ("equal prompts", Edit(PROMPT)),
     ):
@@ -199,6 +234,39 @@ def sweep(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
     }
 
 
+def tiers(p2p: PromptToPrompt, steps: int, rounds: int) -> list[Table]:
+    """An edit, every step of it, with the source in each tier; "nothing" records it again on the way."""
+    much = 1 << 40
+    budgets = {
+        "device": {"device": much},
+        "host": {"device": 0, "host": much},
+        "disk": {"device": 0, "disk": much},
+        "nothing": {"device": 0},
+    }
+    table = []
+    with tempfile.TemporaryDirectory() as folder:
+        for tier, budget in budgets.items():
+            more = {"cache_folder": folder} if tier == "disk" else {}
+            other = PromptToPrompt(p2p.pipe, device=p2p.device, dtype=p2p.dtype, cache_bytes=budget, **more)
+            source = other.generate(PROMPT, seed=1, steps=steps, guidance_scale=GUIDANCE)
+
+            def edited(other: PromptToPrompt = other, source: Source = source) -> None:
+                other.forget_edits()
+                final_latents(other.stream(source, EDIT))
+
+            times = Times(rounds, False, edit=edited)
+            table.append(
+                {
+                    "tier": tier,
+                    "where": source.where,
+                    "seconds": times.median("edit"),
+                    "megabytes": source.nbytes / 1e6,
+                }
+            )
+            other.forget(source)
+    return table
+
+
 def machine() -> Table:
     """What it runs on, and how busy that is."""
     info = Path("/proc/cpuinfo")
@@ -213,9 +281,12 @@ def machine() -> Table:
     }
 
 
-def measure(name: str, steps: int | None = None, rounds: int | None = None) -> Table:
-    """All measurements of one model; at sd15's size only the edit against side by side."""
+def measure(name: str, steps: int | None = None, rounds: int | None = None, full: bool = False) -> Table:
+    """All measurements of one model; of a large one on a CPU only the edit against side by side."""
     default_steps, default_rounds, warm_up, expected = SETTINGS[name]
+    if torch.cuda.is_available():
+        default_steps, default_rounds, warm_up = 50, 5, True
+        full = True
     N, rounds = steps or default_steps, rounds or default_rounds
     where = machine()
     p2p, weights = load(name)
@@ -232,10 +303,11 @@ def measure(name: str, steps: int | None = None, rounds: int | None = None) -> T
         "expected_gain": expected,
         "against_side_by_side": against_side_by_side(p2p, source, rounds, warm_up),
     }
-    if name != "sd15":
+    if name not in LARGE or full:
         table["cost_of_recording"] = cost_of_recording(p2p, source, rounds, warm_up)
         table["exact_reuse"] = exact_reuse(p2p, source)
         table["sweep"] = sweep(p2p, source, min(rounds, 3))
+        table["tiers"] = tiers(p2p, N, min(rounds, 3))
     where["load_average_after"] = round(os.getloadavg()[0], 1)
     return table
 
@@ -282,6 +354,10 @@ def markdown(name: str, table: Table) -> str:
             f"| sweep of 11 windows, time | {s['seconds_sweep']:.2f} of {s['seconds_alone']:.2f} s: "
             f"{s['time_percent']:.0f} % | at most 60 % |",
         ]
+    for row in table.get("tiers", ()):
+        lines.append(
+            f"| an edit, source in {row['where']} | {row['seconds']:.2f} s, {row['megabytes']:.1f} MB | |"
+        )
     return "\n".join(lines)
 
 
@@ -289,12 +365,13 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print tables, and put them beside those of other models in a JSON and a Markdown file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description="The speed of edits.")
     parser.add_argument("--model", choices=[*SETTINGS, "all"], default="all")
-    parser.add_argument("--steps", type=int, help="default: 50, at sd15's size 2")
-    parser.add_argument("--rounds", type=int, help="default: 7, at sd15's size 2")
+    parser.add_argument("--steps", type=int, help="default: 50, of large models on a CPU 1 or 2")
+    parser.add_argument("--rounds", type=int, help="default: 7, of large models on a CPU 1 or 2")
+    parser.add_argument("--full", action="store_true", help="everything, of large models on a CPU too")
     parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
     args = parser.parse_args(argv)
-    for name in ("storybook", "sd15") if args.model == "all" else (args.model,):
-        table = measure(name, args.steps, args.rounds)
+    for name in NAMES if args.model == "all" else (args.model,):
+        table = measure(name, args.steps, args.rounds, args.full)
         print(markdown(name, table), end="\n\n", flush=True)
         if args.out:
             tables = json.loads(args.out.read_text()) if args.out.exists() else {}

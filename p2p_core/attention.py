@@ -6,10 +6,11 @@ processor holds nothing but its `Site`, and an abandoned run leaves nothing behi
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -98,7 +99,9 @@ def attention_columns(q: Tensor, k: Tensor, site: Site, tokens: tuple[int, ...])
     B, d = q.shape[0], q.shape[-1] // site.heads
     q, k = (x.float().view(B, -1, site.heads, d).transpose(1, 2) for x in (q, k))
     maps = (q @ k.transpose(-1, -2) * site.scale).softmax(-1)  # (B, heads, N, S)
-    return maps[..., list(tokens)].mean(1)
+    # by slices: a list of numbers would be an index that is copied to the device in every step
+    parts = [maps[..., first:end] for first, end in _runs(tokens)]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).mean(1)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class Term:
 
     q: Tensor  # (1, N, C)
     k: Tensor  # (1, S, C)
-    mix: Tensor | None  # (S, S) float32; None: identity
+    mix: Tensor | None  # (S, S) float32 on the CPU; None: identity
+    text: str = ""  # whose text the keys are of, by the source's key
 
 
 @dataclass(kw_only=True)
@@ -121,6 +125,21 @@ class Record:
     cross: dict[str, tuple[Term, ...]] = field(default_factory=dict)  # by site name
     self_: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # Q, K (1, N, C) each
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Record:
+        """The same with every query and key changed, each tensor once."""
+        done: dict[int, Tensor] = {}
+
+        def once(x: Tensor) -> Tensor:
+            if id(x) not in done:
+                done[id(x)] = change(x)
+            return done[id(x)]
+
+        cross = {
+            site: tuple(replace(term, q=once(term.q), k=once(term.k)) for term in terms)
+            for site, terms in self.cross.items()
+        }
+        return Record(cross=cross, self_={site: (once(q), once(k)) for site, (q, k) in self.self_.items()})
+
     def columns(self, site: Site, tokens: tuple[int, ...]) -> Tensor:
         """The source's map at `site` for some tokens. -> (N, len(tokens)) float32, mean over heads."""
         total: Tensor | None = None
@@ -129,7 +148,7 @@ class Record:
                 part = attention_columns(term.q, term.k, site, tokens)[0]
             else:
                 every = attention_columns(term.q, term.k, site, tuple(range(term.k.shape[1])))[0]
-                part = every @ term.mix[:, list(tokens)].to(every.device)
+                part = every @ term.mix[:, list(tokens)].to(every.device, non_blocking=True)
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -154,8 +173,10 @@ class Injection:
     no queries and keys of their own, and rows with take = 0 none of the source's.
     """
 
-    def __init__(self, record: Record, rows: list[RowEdit], device: torch.device, dtype: torch.dtype) -> None:
-        self.record = record
+    def __init__(
+        self, record: Record | None, rows: list[RowEdit], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.record = record or Record()
         self.rows = rows
         self.taking = [r for r, row in enumerate(rows) if row.take is not None]
         self.keeping = [r for r, row in enumerate(rows) if row.keep is not None]
@@ -163,11 +184,38 @@ class Injection:
         keeps = [row.keep for row in rows if row.keep is not None]
         if any(not bool((k == 1).all()) for k in keeps):
             T = max(len(k) for k in keeps)
-            self.keep = torch.stack([k.expand(T) for k in keeps])[..., None].to(device, dtype)
+            self.keep = torch.stack([k.expand(T) for k in keeps])[..., None].to(
+                device, dtype, non_blocking=True
+            )
         takes = [row.take for row in rows if row.take is not None]
         self.take = torch.stack(takes) if takes else None  # (len(taking), S, T)
         self._mixed: dict[int, Tensor | None] = {}
+        self._index: dict[tuple[int, ...], Tensor] = {}
         self._on = (device, dtype)
+
+    def of(self, record: Record | None) -> Injection:
+        """The same edits of another step's record: what is on the device already stays there."""
+        other = copy.copy(self)
+        other.record = record or Record()
+        if self.take is not None:
+            self.mixed(None)
+        other._mixed = {id(None): self._mixed[id(None)]} if self.take is not None else {}
+        return other
+
+    def index(self, rows: list[int]) -> Tensor:
+        """Numbers of rows on the device, copied there once."""
+        key = tuple(rows)
+        if key not in self._index:
+            self._index[key] = torch.tensor(rows, dtype=torch.long).to(self._on[0], non_blocking=True)
+        return self._index[key]
+
+    def rows_of(self, x: Tensor, index: list[int]) -> Tensor:
+        """x[index], without a copy where the rows stand side by side."""
+        if not index:
+            return x[:0]
+        if index == list(range(index[0], index[0] + len(index))):
+            return x[index[0] : index[0] + len(index)]
+        return x.index_select(0, self.index(index))
 
     def mixed(self, mix: Tensor | None) -> Tensor | None:
         """(len(taking), S, T): mix @ take on the device; None where it is the identity."""
@@ -176,7 +224,7 @@ class Injection:
             assert self.take is not None
             M = self.take if mix is None else mix.cpu() @ self.take
             square = M.shape[1] == M.shape[2] and bool((M == torch.eye(M.shape[1])).all())
-            self._mixed[key] = None if square else M.to(*self._on)
+            self._mixed[key] = None if square else M.to(*self._on, non_blocking=True)
         return self._mixed[key]
 
     def self_rows(self, pixels: int) -> list[int]:
@@ -198,6 +246,8 @@ class Call:
         default_factory=dict
     )  # row -> groups of tokens
     collect_sites: frozenset[str] = frozenset()
+    # the text's keys and values by site: made in a run's first step, read in the others; None: made each time
+    projected: dict[str, tuple[Tensor, Tensor]] | None = None
     # results
     fired: list[str] = field(default_factory=list)
     recorded: Record = field(default_factory=Record)
@@ -257,7 +307,7 @@ class Processor:
         site, injection = self.site, call.injection
         first = x.shape[0] - call.conditional  # the first conditional row
         collect = call.collect if site.name in call.collect_sites else {}
-        k, v = _key(attn, context), attn.to_v(context)
+        k, v = self._text(attn, context, call.projected)
         if injection is None or (not injection.taking and injection.keep is None):
             q = _query(attn, x)
             out = attend(q, k, v, site)
@@ -266,7 +316,7 @@ class Processor:
             keeping = injection.keeping
             rows = sorted({*keeping, *collect})  # rows whose own queries are needed
             index = [*range(first), *(first + r for r in rows)]
-            q = _query(attn, _rows(x, index))
+            q = _query(attn, injection.rows_of(x, index))
             own = {r: (q[first + n, None], k[first + r, None]) for n, r in enumerate(rows)}
             out = self._edited(q, k, v, rows, first, call.conditional, injection)
         for r, groups in collect.items():
@@ -276,10 +326,21 @@ class Processor:
                     before = call.collected.get((r, g))
                     call.collected[r, g] = columns if before is None else before + columns
         if call.record_self_pixels is not None and 0 in own:
-            # A copy of the one row: a view would keep the unconditional half alive.
+            # A copy of the one row: a view would keep the unconditional half alive. The text's keys are the
+            # same in every step; who keeps the record copies them once.
             q0, k0 = own[0]
-            call.recorded.cross[site.name] = (Term(q0.clone(), k0.clone(), None),)
+            call.recorded.cross[site.name] = (Term(q0.clone(), k0, None),)
         return out
+
+    def _text(
+        self, attn: Any, context: Tensor, projected: dict[str, tuple[Tensor, Tensor]] | None
+    ) -> tuple[Tensor, Tensor]:
+        """K and V of the text, (B, S, C) each."""
+        if projected is None:
+            return _key(attn, context), attn.to_v(context)
+        if self.site.name not in projected:
+            projected[self.site.name] = (_key(attn, context), attn.to_v(context))
+        return projected[self.site.name]
 
     def _edited(
         self, q: Tensor, k: Tensor, v: Tensor, rows: list[int], first: int, n: int, injection: Injection
@@ -287,17 +348,18 @@ class Processor:
         """edited map @ V* of n conditional rows, below the plain unconditional ones. -> (first + n, N, C)"""
         site, keeping, taking = self.site, injection.keeping, injection.taking
         index = [*range(first), *(first + r for r in keeping)]
-        v_own = _rows(v, index)
+        rows_of = injection.rows_of
+        v_own = rows_of(v, index)
         if injection.keep is not None:
             v_own = torch.cat([v_own[:first], v_own[first:] * injection.keep])
-        q_own = _rows(q, [*range(first), *(first + rows.index(r) for r in keeping)])
-        out_own = attend(q_own, _rows(k, index), v_own, site) if index else q[:0]
+        q_own = rows_of(q, [*range(first), *(first + rows.index(r) for r in keeping)])
+        out_own = attend(q_own, rows_of(k, index), v_own, site) if index else q[:0]
         if not taking:
             if len(keeping) == n:
                 return out_own
             taken = None
         else:
-            v_taking = _rows(v, [first + r for r in taking])
+            v_taking = rows_of(v, [first + r for r in taking])
             taken = None
             for term in injection.record.cross[site.name]:
                 M = injection.mixed(term.mix)
@@ -309,9 +371,9 @@ class Processor:
         if taken is not None and len(taking) == n and len(keeping) == n:
             return torch.cat([out_own[:first], out_own[first:] + taken])
         out = out_own.new_zeros(first + n, *out_own.shape[1:])
-        out[index] = out_own
+        out.index_copy_(0, injection.index(index), out_own)
         if taken is not None:
-            out[[first + r for r in taking]] += taken
+            out.index_add_(0, injection.index([first + r for r in taking]), taken)
         return out
 
     def _self(self, attn: Any, x: Tensor, context: Tensor, call: Call) -> Tensor:
@@ -336,16 +398,16 @@ class Processor:
                 call.recorded.self_[site.name] = (q_src, k_src)
             else:
                 call.recorded.self_[site.name] = (_query(attn, x[first, None]), _key(attn, x[first, None]))
-        out_theirs = attend(q_theirs, k_theirs, _rows(v, theirs), site)
+        out_theirs = attend(q_theirs, k_theirs, injection.rows_of(v, theirs), site)
         if not own:
             return out_theirs
-        x_own = _rows(x, own)
-        out_own = attend(_query(attn, x_own), _key(attn, x_own), _rows(v, own), site)
+        x_own = injection.rows_of(x, own)
+        out_own = attend(_query(attn, x_own), _key(attn, x_own), injection.rows_of(v, own), site)
         if own == list(range(len(own))):  # the usual case: all unconditional rows, then all conditional
             return torch.cat([out_own, out_theirs])
         out = torch.empty_like(v)
-        out[own], out[theirs] = out_own, out_theirs
-        return out
+        out.index_copy_(0, injection.index(own), out_own)
+        return out.index_copy_(0, injection.index(theirs), out_theirs)
 
 
 def _query(attn: Any, x: Tensor) -> Tensor:
@@ -358,13 +420,18 @@ def _key(attn: Any, x: Tensor) -> Tensor:
     return k if attn.norm_k is None else attn.norm_k(k.unflatten(-1, (attn.heads, -1))).flatten(-2)
 
 
-def _rows(x: Tensor, index: list[int]) -> Tensor:
-    """x[index], without a copy where the rows stand side by side."""
-    if not index:
-        return x[:0]
-    if index == list(range(index[0], index[0] + len(index))):
-        return x[index[0] : index[0] + len(index)]
-    return x[index]
+def _runs(numbers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """(first, end) of the runs of consecutive numbers, in the order given."""
+    first = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[i - 1] + 1:
+            yield numbers[first], numbers[i - 1] + 1
+            first = i
+
+
+def whole(x: Tensor) -> Tensor:
+    """x, or a copy if it is a part of something larger, which would be kept alive."""
+    return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
 def _repeat(x: Tensor, n: int) -> Tensor:
@@ -372,13 +439,18 @@ def _repeat(x: Tensor, n: int) -> Tensor:
 
 
 @contextmanager
-def installed(layers: Mapping[Site, Any]) -> Iterator[None]:
-    """Our processors in the layers; the very ones that were there before when it ends, however it ends."""
+def installed(
+    layers: Mapping[Site, Any], processors: Mapping[Site, Processor] | None = None
+) -> Iterator[None]:
+    """Our processors in the layers; the very ones that were there before when it ends, however it ends.
+
+    processors: some that were made before, since they hold nothing but their site.
+    """
     before: list[tuple[Any, Any]] = []
     try:
         for site, attn in layers.items():
             before.append((attn, attn.processor))
-            attn.set_processor(Processor(site))
+            attn.set_processor(processors[site] if processors else Processor(site))
         yield
     finally:
         for attn, processor in before:

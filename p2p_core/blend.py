@@ -69,6 +69,13 @@ def over(image: Image.Image, below: Image.Image, mask: np.ndarray) -> Image.Imag
     return Image.composite(image, below, inside.resize(image.size, Image.Resampling.BILINEAR))
 
 
+def blended(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
+    """`inside` where the mask (h, w) is 1, `outside` where it is 0, between them where it is soft."""
+    m = mask.to(inside.dtype)
+    # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
+    return torch.where(m == 0, outside, torch.where(m == 1, inside, outside.lerp(inside, m)))
+
+
 def _drawn(mask: str, latent: tuple[int, int]) -> Tensor:
     """A drawn mask at the latent's size: a cell is in as far as it is painted."""
     return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]

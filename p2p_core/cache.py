@@ -1,4 +1,4 @@
-"""Where recorded tensors and states live: two stores, each under a budget of bytes.
+"""Stores under a budget of bytes: one for the steps of sources, one for states.
 
 Nothing is lost by eviction: a source's queries and keys can be recorded again from its latents, and a
 state by running its steps.
@@ -6,8 +6,11 @@ state by running its steps.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -21,6 +24,19 @@ def auto_budget(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(0.4 * free)
     return min(int(0.25 * _free_memory()), 8 << 30)
+
+
+def host_budget(device: torch.device) -> int:
+    """Bytes of pinned memory beside a GPU: 25 % of what is free, at most 32 GB. Without a GPU none, since the
+    host's memory is the device's then."""
+    return min(int(0.25 * _free_memory()), 32 << 30) if device.type == "cuda" else 0
+
+
+def disk_budget(folder: Path) -> int:
+    """Bytes of files: 25 % of what is free where the folder lies, at most 32 GB."""
+    while not folder.exists():
+        folder = folder.parent
+    return min(int(0.25 * shutil.disk_usage(folder).free), 32 << 30)
 
 
 def _free_memory() -> int:
@@ -37,13 +53,16 @@ def _free_memory() -> int:
 class RecordCache(Generic[V]):
     """(source, step) -> record. Evicts the least recently used source, its latest steps first.
 
+    evicted(source, step, record, nbytes) hears of each that has to go.
+
     Windows start at step 0, so the latest steps are the ones that an edit is least likely to need. That
     holds within one source too: one that is larger than the budget keeps its first steps.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, evicted: Callable[[str, int, V, int], None] | None = None) -> None:
         self.budget = budget
         self.nbytes = 0
+        self._evicted = evicted
         self._sources: OrderedDict[str, dict[int, tuple[V, int]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,15 +82,29 @@ class RecordCache(Generic[V]):
                 self.nbytes -= steps[step][1]
             steps[step] = (record, nbytes)
             self.nbytes += nbytes
+            gone = []
             while self.nbytes > self.budget:
-                self._evict_one()
+                first = next(iter(self._sources))
+                last = max(self._sources[first])
+                gone.append((first, last, *self._pop(first, last)))
+        for one in gone if self._evicted else ():
+            self._evicted(*one)  # type: ignore[misc]
 
-    def _evict_one(self) -> None:
-        source, steps = next(iter(self._sources.items()))
-        _, nbytes = steps.pop(max(steps))
+    def _pop(self, source: str, step: int) -> tuple[V, int]:
+        steps = self._sources[source]
+        record, nbytes = steps.pop(step)
         self.nbytes -= nbytes
         if not steps:
             del self._sources[source]
+        return record, nbytes
+
+    def discard(self, source: str, step: int) -> bool:
+        """Forget one step. Whether it was held."""
+        with self._lock:
+            held = step in self._sources.get(source, {})
+            if held:
+                self._pop(source, step)
+            return held
 
     def drop(self, source: str) -> None:
         with self._lock:
@@ -83,10 +116,14 @@ class RecordCache(Generic[V]):
         with self._lock:
             return sum(nbytes for _, nbytes in self._sources.get(source, {}).values())
 
+    def held(self, source: str) -> set[int]:
+        """The steps held for one source."""
+        with self._lock:
+            return set(self._sources.get(source, {}))
+
     def steps(self, source: str) -> int:
         """Number of steps held for one source."""
-        with self._lock:
-            return len(self._sources.get(source, {}))
+        return len(self.held(source))
 
 
 class LRU(Generic[V]):

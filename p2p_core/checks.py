@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .edits import Edit
-from .errors import BadEdit, BadGuidance, BadMethod, BadSeed, P2PError, shown
+from .errors import BadEdit, BadGuidance, BadMethod, BadSampler, BadSeed, P2PError, shown
 
+TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")  # of inversion, see `inversion`
 
 
@@ -49,11 +50,27 @@ def method(value: object) -> str:
     raise BadMethod(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
 
 
-def cache_bytes(value: object) -> int:
-    """A budget in bytes. Raises `P2PError`."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0:
-        return int(value)
-    raise P2PError(f"cache_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
+def inverse_sampler(value: object) -> str:
+    """The sampler of an inversion. Raises `BadSampler`."""
+    if value in ("auto", "ddim"):
+        return "ddim"
+    raise BadSampler(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
+
+
+def cache_bytes(value: object) -> dict[str, int] | None:
+    """Budgets in bytes by tier, of those that are given; None: all by what is free. Raises `P2PError`."""
+    if value is None:
+        return None
+    given: dict[Any, Any] = dict(value) if isinstance(value, Mapping) else {"device": value}
+    whole = (
+        isinstance(n, numbers.Integral) and not isinstance(n, bool) and int(n) >= 0 for n in given.values()
+    )
+    if all(whole) and set(given) <= set(TIERS):
+        return {tier: int(n) for tier, n in given.items()}
+    raise P2PError(
+        f"cache_bytes is a whole number of bytes of at least 0, one for each of {', '.join(TIERS)}, or None; "
+        f"got {shown(value)}."
+    )
 
 
 def pipe_name(pipe: Any) -> str:

@@ -23,6 +23,10 @@ class BadSeed(P2PError):
     """A seed that is not a whole number in the generator's range."""
 
 
+class BadSampler(P2PError):
+    """A sampler that there is none of, or that can't do what is asked."""
+
+
 class BadGuidance(P2PError):
     """A guidance scale that is not a finite number of at least 0."""
 

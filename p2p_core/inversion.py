@@ -48,8 +48,8 @@ def ddim_steps(
     model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt
 ) -> Generator[tuple[int, Tensor], None, Tensor]:
     """`ddim_path` as a generator: yields (steps done, latents), returns the path."""
-    path, text = [z_0], model.embed(prompt)
-    size = (z_0.shape[-2], z_0.shape[-1])
+    path, size = [z_0], (z_0.shape[-2], z_0.shape[-1])
+    text = model.text([prompt], size)
     for i in range(len(sampler) - 1, -1, -1):
         with torch.no_grad():
             out = model.predict(path[-1], sampler.timesteps[i], text, Call(conditional=1, latent=size))

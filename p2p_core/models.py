@@ -1,182 +1,41 @@
-"""All knowledge of checkpoints: where a model comes from, and a thin `Model` around its pipeline.
-
-Models: the bundled one, a local diffusers folder, or a Hub id, of the Stable Diffusion 1.x / 2.x families.
-"""
+"""A thin `Model` around a diffusers pipeline: latents and pictures, text, and the UNet's call."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-import warnings
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from .attention import Call, Site, find_sites, installed
-from .errors import BadLatents, BadSize, UnknownModel, UnsupportedModel, shown
+from .attention import Call, Processor, Site, find_sites, installed
+from .errors import BadLatents, BadSize, UnsupportedModel, shown
+from .loading import PARTS
+from .sampler import guided
+from .texts import Text, TextEncoders, weights_stamp
 from .words import Prompt
-
-BUNDLED = {"storybook": Path(__file__).resolve().parent.parent / "assets" / "storybook"}
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Progress = Callable[[str, float], None]  # (what is going on, fraction done)
-
-
-def choose_device(device: str | torch.device | None) -> torch.device:
-    """None: CUDA where there is one, else the CPU. Raises `UnsupportedModel` if it isn't there."""
-    if device is None or device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise UnsupportedModel(f'device is "cpu", "cuda" or "auto"; got {shown(device)}.') from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UnsupportedModel(f"device {shown(str(device))} was asked for, but torch finds no CUDA device.")
-    return chosen
-
-
-def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """None: float16 on CUDA, else float32."""
-    if dtype is None or dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if chosen is None or chosen not in DTYPES.values():
-        raise UnsupportedModel(f"dtype is one of {', '.join(DTYPES)} or auto; got {shown(dtype)}.")
-    return chosen
-
-
-def load(
-    name: str | Path, *, dtype: torch.dtype, on_progress: Progress | None = None
-) -> StableDiffusionPipeline:
-    """A Stable Diffusion pipeline from "storybook", a local diffusers folder or a Hub id.
-
-    `on_progress(sentence, fraction)` hears of the download. Raises `UnknownModel` with what to do,
-    `UnsupportedModel` for pipelines of other families.
-    """
-    folder = _folder(name, on_progress)
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise UnknownModel(f"{folder} is not a diffusers folder: expected a model_index.json in it.")
-    try:
-        family = json.loads(index.read_text()).get("_class_name")
-    except ValueError:
-        raise UnknownModel(f"The model_index.json in {folder} is not JSON.") from None
-    if family != "StableDiffusionPipeline":
-        raise UnsupportedModel(
-            f"Expected a StableDiffusionPipeline (Stable Diffusion 1.x or 2.x); {name} is a {shown(family)}."
-        )
-    if on_progress:
-        on_progress(f"Loading {name}", 1.0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torchvision.*")
-        try:
-            return StableDiffusionPipeline.from_pretrained(
-                folder,
-                dtype=dtype,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=True,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UnknownModel(f"The model in {folder} could not be loaded: {error}") from error
-
-
-def _folder(name: str | Path, on_progress: Progress | None) -> Path:
-    if not isinstance(name, (str, Path)) or not str(name):
-        raise UnknownModel(
-            f'A model is "storybook", a folder or a Hub id such as "org/name"; got {shown(name)}.'
-        )
-    if str(name) in BUNDLED:
-        folder = BUNDLED[str(name)]
-        if not folder.is_dir():
-            raise UnknownModel(f"The bundled model is missing: expected its weights in {folder}.")
-        return folder
-    if Path(name).is_dir():
-        return Path(name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) or Path(name).is_absolute():
-        raise UnknownModel(
-            f'There is no folder {shown(str(name))}; a model is "storybook", a diffusers folder '
-            'or a Hub id such as "org/name".'
-        )
-    return _download(str(name), on_progress)
-
-
-def _download(repo: str, on_progress: Progress | None) -> Path:
-    """The Hub repository's files in the local cache, downloaded if need be."""
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    how = f"Download it where there is a network with:  hf download {repo}"
-    try:
-        files = huggingface_hub.list_repo_files(repo)
-        patterns = _wanted(files)
-    except (OSError, HfHubHTTPError, ValueError, RuntimeError) as error:
-        try:  # offline: what an earlier download left
-            return Path(huggingface_hub.snapshot_download(repo, local_files_only=True))
-        except (OSError, LocalEntryNotFoundError, ValueError):
-            raise UnknownModel(
-                f"The model {repo} is not in the local cache and the Hub could not be asked "
-                f"({type(error).__name__}). {how}"
-            ) from error
-    if not patterns:
-        raise UnsupportedModel(f"{repo} holds no diffusers folder with safetensors weights.")
-    try:
-        path = huggingface_hub.snapshot_download(
-            repo, allow_patterns=patterns, tqdm_class=_reporting(repo, on_progress)
-        )
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise UnknownModel(f"Downloading {repo} failed ({type(error).__name__}: {error}). {how}") from error
-    return Path(path)
-
-
-def _wanted(files: list[str]) -> list[str]:
-    """The files a pipeline needs: configs, tokenizer, and each part's weights once (no fp16 / EMA twins)."""
-    if "model_index.json" not in files:
-        return []
-    wanted = ["model_index.json"]
-    for part in PARTS:
-        own = [f for f in files if f.startswith(part + "/")]
-        wanted += [f for f in own if f.endswith((".json", ".txt"))]
-        weights = [f for f in own if f.endswith(".safetensors")]
-        plain = [f for f in weights if not re.search(r"\.(fp16|non_ema|bf16)\.", f)]
-        wanted += plain or weights
-    return wanted
-
-
-def _reporting(repo: str, on_progress: Progress | None) -> Any:
-    """A tqdm class that also tells `on_progress`."""
-    from tqdm.auto import tqdm
-
-    class Reporting(tqdm):  # type: ignore[type-arg,misc]
-        def update(self, n: float | None = 1) -> bool | None:
-            shown_ = super().update(n)
-            if on_progress and self.total:
-                on_progress(f"Downloading {repo}", min(1.0, self.n / self.total))
-            return shown_
-
-    return Reporting
 
 
 class Model:
     """A pipeline's parts behind embed, noise shape, predict and decode. Sizes are read from its configs."""
 
-    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype, name: str) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        device: torch.device,
+        dtype: torch.dtype,
+        name: str,
+        preview_vae: Any = None,
+    ) -> None:
         missing = [part for part in PARTS if getattr(pipe, part, None) is None]
-        if missing or getattr(pipe, "text_encoder_2", None) is not None:
+        if missing:
             raise UnsupportedModel(
-                "Expected a Stable Diffusion 1.x / 2.x pipeline with unet, vae, one text_encoder, "
-                f"tokenizer and scheduler; {type(pipe).__name__} "
-                + (f"has no {', '.join(missing)}." if missing else "has two text encoders.")
+                "Expected a Stable Diffusion 1.x, 2.x or XL pipeline with unet, vae, text_encoder, tokenizer "
+                f"and scheduler; {type(pipe).__name__} has no {', '.join(missing)}."
             )
         channels, latent_channels = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
         if channels != latent_channels:
@@ -185,9 +44,17 @@ class Model:
                 f"that takes {channels}, as those for inpainting do."
             )
         self.pipe, self.name, self.device, self.dtype = pipe, name, device, dtype
-        for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        self.texts = TextEncoders(pipe, device, dtype)
+        upcast = self.texts.two and dtype == torch.float16 and pipe.vae.config.force_upcast
+        self.vae_dtype = torch.float32 if upcast else dtype  # SDXL's autoencoder overflows in float16
+        for part in (pipe.unet, *self.texts.encoders):
             part.to(device=device, dtype=dtype).eval()
+        pipe.vae.to(device=device, dtype=self.vae_dtype).eval()
+        if device.type == "cuda":  # what convolutions run fastest on there
+            for part in (pipe.unet, pipe.vae):
+                part.to(memory_format=torch.channels_last)
         self.unet = pipe.unet
+        self._version = ""
         self.sites = find_sites(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
@@ -195,7 +62,16 @@ class Model:
         size = self.unet.config.sample_size
         h, w = (size, size) if isinstance(size, int) else size
         self.default_size = (h * self.factor, w * self.factor)
-        self._embeddings: dict[tuple[int, ...], Tensor] = {}
+        self._processors = {site: Processor(site) for site in self.sites}
+        self._times: dict[tuple[float, torch.dtype], Tensor] = {}
+        if preview_vae is not None:
+            if getattr(preview_vae, "decode", None) is None or not isinstance(preview_vae, torch.nn.Module):
+                raise UnsupportedModel(
+                    "preview_vae is a small autoencoder for the same latents, such as diffusers' "
+                    f"AutoencoderTiny; got {type(preview_vae).__name__}."
+                )
+            preview_vae.to(device=device, dtype=dtype).eval()
+        self.preview_vae = preview_vae
         self._rgb: Tensor | None = None  # (C + 1, 3): latents -> RGB by least squares
         self._light_vae = sum(p.numel() for p in pipe.vae.decoder.parameters()) < 10_000_000
 
@@ -203,7 +79,7 @@ class Model:
     def fingerprint(self) -> str:
         """Tells models apart, in any process: a digest of every weight's name, shape and beginning."""
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.unet, self.pipe.vae, self.pipe.text_encoder):
+        for part in (self.unet, self.pipe.vae, *self.texts.encoders):
             for name, weight in part.state_dict().items():
                 digest.update(f"{name}{tuple(weight.shape)}".encode())
                 digest.update(weight.detach().flatten()[:16].float().cpu().numpy().tobytes())
@@ -243,42 +119,80 @@ class Model:
     @torch.no_grad()
     def embed(self, prompt: Prompt) -> Tensor:
         """The text encoder's output, (1, S, d)."""
-        if prompt.ids not in self._embeddings:
-            encoder = self.pipe.text_encoder
-            ids = torch.tensor([prompt.ids], device=self.device)
-            mask = None
-            if getattr(encoder.config, "use_attention_mask", False):
-                mask = (torch.arange(prompt.length, device=self.device) <= prompt.end)[None].long()
-            if len(self._embeddings) >= 64:
-                self._embeddings.pop(next(iter(self._embeddings)))
-            self._embeddings[prompt.ids] = encoder(ids, attention_mask=mask)[0].to(self.dtype)
-        return self._embeddings[prompt.ids]
+        return self.texts.encode(prompt)[0]
 
-    def predict(self, x: Tensor, t: Tensor, text: Tensor, call: Call) -> Tensor:
-        """The UNet's output for latents (B, C, h, w) at timestep t with text (B or 2B, S, d).
+    def version(self) -> str:
+        """A digest that changes with the weights: a LoRA that is loaded, scaled, fused or unloaded.
 
-        With 2B rows of text, the unconditional ones first, the latents are taken twice.
+        When it does, the prompts' encodings are forgotten.
         """
-        x = torch.cat([x, x]) if text.shape[0] == 2 * x.shape[0] else x
-        data = {"p2p": call}
-        with installed(self._layers):
+        now = weights_stamp(self.unet, self.texts.encoders)
+        if now != self._version:
+            self.texts.forget()
+            self._version = now
+        return now
+
+    def guided(self, guidance_scale: float) -> bool:
+        """Whether an unconditional row is run beside the conditional one."""
+        return guided(guidance_scale) and not self.texts.reads_guidance
+
+    @torch.no_grad()
+    def text(
+        self,
+        rows: Sequence[Prompt | Tensor],
+        size: tuple[int, int],
+        guidance_scale: float = 1.0,
+        unconditional: int = 0,
+    ) -> Text:
+        """A batch of prompts, or of embeddings (1, S, d) in their place, for latents of (h, w).
+
+        unconditional: the number of rows, from the first, that are so.
+        """
+        pixels = (size[0] * self.factor, size[1] * self.factor)
+        return self.texts.text(rows, guidance_scale, pixels, unconditional)
+
+    def predict(self, x: Tensor, t: Tensor, text: Text | Tensor, call: Call) -> Tensor:
+        """The UNet's output for latents (B, C, h, w) at timestep t with text of B or 2B rows.
+
+        With 2B rows of text, the unconditional ones first, the latents are taken twice. A tensor (., S, d) is
+        a text that is projected in this call alone.
+        """
+        if isinstance(text, Tensor):
+            text = Text(rows=text)
+        else:
+            call.projected = text.projected
+        x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
+        with installed(self._layers, self._processors):
             out = self.unet(
                 x,
-                t.to(self.device),
-                encoder_hidden_states=text,
-                cross_attention_kwargs=data,
+                self._time(t),
+                encoder_hidden_states=text.rows,
+                timestep_cond=text.guidance,
+                added_cond_kwargs=text.added,
+                cross_attention_kwargs={"p2p": call},
                 return_dict=False,
             )[0]
         if len(call.fired) != len(self.sites):  # diffusers only warns when a processor isn't asked
             raise UnsupportedModel(f"{len(call.fired)} of {len(self.sites)} attention layers took part.")
         return out
 
+    def _time(self, t: Tensor) -> Tensor:
+        """A timestep on the device: copied there once, so that no step waits for it."""
+        if t.device == self.device:
+            return t
+        key = (float(t), t.dtype)
+        if key not in self._times:
+            self._times[key] = t.to(self.device)
+        return self._times[key]
+
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:
         """Latents (C, h, w) or (1, C, h, w) -> picture."""
         vae = self.pipe.vae
-        x = latents.reshape(1, *latents.shape[-3:]).to(self.device, self.dtype)
-        pixels = vae.decode(x / vae.config.scaling_factor, return_dict=False)[0]
+        x = latents.reshape(1, *latents.shape[-3:]).to(self.device, self.vae_dtype)
+        own = self._own_spread()
+        x = x * own[0] / vae.config.scaling_factor + own[1] if own else x / vae.config.scaling_factor
+        pixels = vae.decode(x, return_dict=False)[0]
         return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
 
     @torch.no_grad()
@@ -286,15 +200,30 @@ class Model:
         """An RGB picture of the model's size -> latents (1, C, h, w), the mean of what the encoder says."""
         vae = self.pipe.vae
         x = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
-        x = x.to(self.device, self.dtype) / 127.5 - 1
-        return vae.encode(x).latent_dist.mean * vae.config.scaling_factor  # type: ignore[no-any-return]
+        x = x.to(self.device, self.vae_dtype) / 127.5 - 1
+        z, own = vae.encode(x).latent_dist.mean, self._own_spread()
+        z = ((z - own[1]) / own[0] if own else z) * vae.config.scaling_factor
+        return z.to(self.dtype)  # type: ignore[no-any-return]
+
+    def _own_spread(self) -> tuple[Tensor, Tensor] | None:
+        """(std, mean), (C, 1, 1) each, where the autoencoder's config says them for each channel."""
+        std, mean = (getattr(self.pipe.vae.config, f"latents_{name}", None) for name in ("std", "mean"))
+        if std is None or mean is None:
+            return None
+        of = partial(torch.tensor, dtype=self.vae_dtype, device=self.device)
+        return of(std).reshape(-1, 1, 1), of(mean).reshape(-1, 1, 1)
 
     def preview(self, latents: Tensor) -> Image.Image:
-        """A quick look at latents: decoded where the decoder is small, else by a linear map to RGB.
+        """A quick look at latents: by the preview's autoencoder if there is one, decoded where the decoder is
+        small or on a GPU, else by a linear map to RGB.
 
         The map is fitted to pictures decoded before, so it needs no constants of any one model.
         """
         x = latents.reshape(latents.shape[-3:])
+        if self.preview_vae is not None:
+            with torch.no_grad():
+                pixels = self.preview_vae.decode(x[None].to(self.device, self.dtype), return_dict=False)[0]
+            return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
         if self._light_vae or self.device.type == "cuda" or self._rgb is None:
             return self.decode(x)
         C, h, w = x.shape

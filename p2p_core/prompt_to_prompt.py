@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,23 @@ from torch import Tensor
 
 from . import checks
 from .attention import Call, Record, Site, map_sites
-from .blend import add_up, over, region
-from .cache import LRU, RecordCache, auto_budget
+from .blend import add_up, blended, over, region
+from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edits import Edit
 from .errors import BadSource, shown
-from .models import Model, Progress, choose_device, choose_dtype, load
+from .loading import Progress, choose_device, choose_dtype, load
+from .models import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
 from .real_pictures import RealPictures
 from .recipe import Recipe
-from .records import Records, needed, self_limit
-from .sampler import Sampler, guide, guided, noise
+from .records import Records, needed
+from .runs import Run, self_limit
+from .sampler import Sampler, guide, noise
 from .shelf import Shelf
 from .source import Result, Sites, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
+from .tiers import Tiers
 from .words import Prompt
 
 STATE_BYTES = 256 << 20
@@ -50,10 +53,15 @@ PROMPTS = 256  # tokenized prompts that are remembered
 class PromptToPrompt(RealPictures):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
-    pipe: a diffusers Stable Diffusion 1.x / 2.x pipeline. device: "cpu", "cuda" or None (auto). dtype: torch
-    dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). cache_bytes: budget for
-    recorded sources, None: chosen by what is free. What doesn't fit is recorded again when it is needed.
-    inversions: a folder to keep inversions of real pictures in, or None.
+    pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
+    torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
+    to keep inversions of real pictures in, or None. preview_vae: diffusers' AutoencoderTiny for the model's
+    latents (TAESD), or None.
+
+    Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
+    "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
+    write, None: there is none. cache_dtype: "fp16" or "bf16" halves float32 records. What fits nowhere is
+    recorded again when it is needed.
 
     All calls may be made from several threads; the model runs one step at a time under `lock`.
     """
@@ -64,17 +72,23 @@ class PromptToPrompt(RealPictures):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        cache_bytes: int | None = None,
+        cache_bytes: int | Mapping[str, int] | None = None,
+        cache_folder: str | Path | None = None,
+        cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        preview_vae: Any = None,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
-        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), model_name or checks.pipe_name(pipe))
+        name = model_name or checks.pipe_name(pipe)
+        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae)
         self.lock = threading.RLock()
-        budget = auto_budget(chosen) if cache_bytes is None else checks.cache_bytes(cache_bytes)
-        self.records = Records(self.model, budget)
+        store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
+        budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
+        self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
         self.shelf = None if inversions is None else Shelf(inversions)
         self._prompts: dict[str, Prompt] = {}
+        self._last_version = self.model.version()
         self._states: LRU[StepState] = LRU(STATE_BYTES)
         self._images: LRU[Image.Image] = LRU(STATE_BYTES)
 
@@ -85,22 +99,31 @@ class PromptToPrompt(RealPictures):
         *,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
-        cache_bytes: int | None = None,
+        cache_bytes: int | Mapping[str, int] | None = None,
+        cache_folder: str | Path | None = None,
+        cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        preview_vae: Any = None,
+        config: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
-        """Load "storybook" (bundled), a local diffusers folder, or a Hub id.
+        """Load "storybook" (bundled), a local diffusers folder, a Hub id, or one `.safetensors` file.
 
-        `on_progress(sentence, fraction)` hears of a download. Raises `UnknownModel`, `UnsupportedModel`.
+        config: for a single file, a diffusers folder or Hub id of its family, with the configurations and the
+        tokenizer that it lacks. `on_progress(sentence, fraction)` hears of a download. Raises `UnknownModel`,
+        `UnsupportedModel`.
         """
         chosen = choose_device(device)
-        pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress)
+        pipe = load(name, dtype=choose_dtype(dtype, chosen), on_progress=on_progress, config=config)
         return cls(
             pipe,
             device=chosen,
             dtype=dtype,
             cache_bytes=cache_bytes,
+            cache_folder=cache_folder,
+            cache_dtype=cache_dtype,
             inversions=inversions,
+            preview_vae=preview_vae,
             model_name=str(name),
         )
 
@@ -112,8 +135,8 @@ class PromptToPrompt(RealPictures):
         return self.model.pipe
 
     @property
-    def cache(self) -> RecordCache[Record]:
-        """Where recorded sources lie: `nbytes`, `budget`."""
+    def cache(self) -> Tiers:
+        """Where recorded sources lie: `nbytes`, `budget`, and for each tier `bytes_in(tier)`."""
         return self.records.cache
 
     @property
@@ -137,7 +160,7 @@ class PromptToPrompt(RealPictures):
         """`text` with its words and their token positions."""
         known = self._prompts.get(text) if isinstance(text, str) else None
         if known is None:
-            known = Prompt.parse(text, self.pipe.tokenizer)
+            known = self.model.texts.parse(text)
             if len(self._prompts) >= PROMPTS:
                 self._prompts.clear()
             self._prompts[text] = known
@@ -165,24 +188,28 @@ class PromptToPrompt(RealPictures):
         height: int | None = None,
         width: int | None = None,
         latents: Tensor | None = None,
+        sampler: str = "auto",
     ) -> States[Source]:
         """`generate` as a generator: yields a `StepState` a step and returns the `Source`.
 
-        latents: start latents (1, C, h, w) instead of the seed's. height and width in pixels. Equal to
-        diffusers' own pipeline with a DDIM scheduler for the same start latents. Raises a `P2PError`.
+        latents: start latents (1, C, h, w), standard normal, instead of the seed's. height and width in
+        pixels. sampler: see `sampler`; "auto" is ddim, or lcm where the model asks for it. The noise of a
+        stochastic sampler follows the start latents out of the same seed. Equal to diffusers' own pipeline
+        with the scheduler of that name for the same start latents or CPU generator. Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self.records.sampler(steps)
+        steps_of = self.records.sampler(steps, sampler)
         scale = checks.guidance(guidance_scale)
         size = self.model.latent_size(height, width)
-        if latents is None:
-            x_T = noise((1, self.model.channels, *size), checks.seed(seed)).to(self.device, self.dtype)
-        else:
-            x_T = self.model.check_latents(latents, size)
-        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(x_T))
-        return self._record(
-            P, negative, sampler, scale, size, x_T, None if latents is not None else seed, key
-        )
+        fresh = len(steps_of) - 1 if steps_of.stochastic else 0
+        draws = noise((1, self.model.channels, *size), checks.seed(seed), fresh).to(self.device, self.dtype)
+        x_T = draws[:1] if latents is None else self.model.check_latents(latents, size)
+        x_T = x_T if steps_of.start == 1 else steps_of.start * x_T
+        added = draws[1:] if fresh else None
+        kept = (P.ids, negative.ids, len(steps_of), scale, size, steps_of.name, bytes_of(x_T))
+        key = key_of(id(self.model), self._version(), *kept, b"" if added is None else bytes_of(added))
+        given_seed = checks.seed(seed) if latents is None else None
+        return self._record(P, negative, steps_of, scale, size, x_T, given_seed, key, added=added)
 
     def record_along(
         self, prompt: str, path: Tensor, *, guidance_scale: float = 7.5, negative_prompt: str = ""
@@ -204,7 +231,8 @@ class PromptToPrompt(RealPictures):
         sampler = self.records.sampler(len(path) - 1)
         size = (path.shape[-2], path.shape[-1])
         path = torch.cat([self.model.check_latents(z[None], size) for z in path])
-        key = key_of(id(self.model), P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
+        kept = (P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
+        key = key_of(id(self.model), self._version(), *kept)
         return self._record(P, negative, sampler, scale, size, path, None, key)
 
     def _record(
@@ -218,24 +246,29 @@ class PromptToPrompt(RealPictures):
         seed: int | None,
         key: str,
         own: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> States[Source]:
         """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w). own: (N, S, d), each step's
-        unconditional embedding instead of the negative prompt's."""
+        unconditional embedding instead of the negative prompt's. added: (N - 1, C, h, w), noise of steps."""
         begun = time.perf_counter()
         N, path, free = len(sampler), [given[:1]], len(given) == 1
+        denoised: list[Tensor] = []
         done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
-        text = self._text(P, negative, scale if free else 1.0, 1)  # on a given path guidance has no say
+        run = Run(self.model, size, scale)
         try:
             for i in range(N):
-                if own is not None and len(text) > 1:
-                    text = torch.cat([own[i, None], text[1:]])
+                unconditional = negative if own is None else own[i, None]
                 with self.lock, torch.no_grad():
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
+                    # on a given path guidance has no say
+                    text = run.rows(unconditional, [P]) if free else run.text([P])
                     out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
-                    x, x_0 = sampler.step(path[-1], guide(out, 1, scale), i)
+                    out, x_0 = guide(out, 1, scale), denoised[-1] if denoised else None
+                    x, x_0 = sampler.step(path[-1], out, i, x_0, _of_step(added, i))
                     x = x if free else given[i + 1, None]
-                    self.records.keep(key, i, call.recorded)
+                    self.cache.keep(key, i, call.recorded)
                 path.append(x)
+                denoised = [*denoised, x_0] if sampler.history else []
                 yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
             done = True
         finally:
@@ -256,6 +289,9 @@ class PromptToPrompt(RealPictures):
             key=key,
             engine=self,
             unconditional=own,
+            sampler=sampler.name,
+            noise=added,
+            denoised=torch.cat(denoised[:-1]) if len(denoised) > 1 else None,
         )
 
     def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
@@ -287,12 +323,12 @@ class PromptToPrompt(RealPictures):
     def _stream(self, source: Source, plan: Plan) -> States[Result]:
         begun = time.perf_counter()
         N = source.steps
-        state = self._furthest(source, plan)
+        run, state = self._run(source), self._furthest(source, plan)
         first = state.index
         if first > 0:
             yield replace(state, reused=True)
         for i in range(first, N):
-            state = self._advance(source, i, [state], [plan])[0]
+            state = self._advance(source, i, [state], [plan], run)[0]
             yield state
         return self._result(source, plan, state, N - first, begun)
 
@@ -313,6 +349,7 @@ class PromptToPrompt(RealPictures):
 
     def _stream_many(self, source: Source, plans: list[Plan]) -> States[list[Result]]:
         begun = time.perf_counter()
+        run = self._run(source)
         states = [self._furthest(source, plan) for plan in plans]
         computed = [0] * len(plans)
         for i in range(source.steps):
@@ -322,7 +359,7 @@ class PromptToPrompt(RealPictures):
                     nodes.setdefault(plan.digest(i + 1), []).append(p)
             firsts = [members[0] for members in nodes.values()]
             for chunk in _chunks(firsts, self._rows_at_once(source)):
-                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk])
+                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk], run)
                 for p, state in zip(chunk, after, strict=True):
                     computed[p] += 1
                     for member in nodes[plans[p].digest(i + 1)]:
@@ -333,24 +370,30 @@ class PromptToPrompt(RealPictures):
             for plan, state, count in zip(plans, states, computed, strict=True)
         ]
 
-    def _advance(self, source: Source, i: int, states: list[StepState], plans: list[Plan]) -> list[StepState]:
+    def _advance(
+        self,
+        source: Source,
+        i: int,
+        states: list[StepState],
+        plans: list[Plan],
+        run: Run | None = None,
+    ) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
-        n, scale, sampler = len(states), source.guidance_scale, self.records.sampler(source.steps)
+        n, scale, run = len(states), source.guidance_scale, run or self._run(source)
+        sampler = self.records.sampler(source.steps, source.sampler)
         todo = [plan.steps[i] for plan in plans]
         size = source.latent_size
         sites = map_sites(self.model.sites, size)
         with self.lock, torch.no_grad():
-            text = torch.cat([self.model.embed(plan.target) for plan in plans])
-            if guided(scale):
-                if source.unconditional is not None:
-                    negative = source.unconditional[i, None]
-                else:
-                    negative = self.model.embed(self.prompt(source.negative_prompt))
-                text = torch.cat([negative.expand(n, -1, -1), text])
-            record = self.records.of(source, i, max(needed(step, size) for step in todo))
+            own = source.unconditional
+            negative = self.prompt(source.negative_prompt) if own is None else own[i, None]
+            text = run.rows(negative, [plan.target for plan in plans])
+            record = self.records.of(source, i, max(needed(step, size) for step in todo), run)
+            if i + 1 < source.steps:
+                self.records.prefetch(source, i + 1, max(needed(plan.steps[i + 1], size) for plan in plans))
             call = Call(conditional=n, latent=size)
             if any(not step.plain for step in todo):
-                call.injection = self.records.injection(record, todo, size)
+                call.injection = run.injection(record, todo)
             call.collect = {
                 r: (step.blend.target_tokens, step.blend.subtract_tokens)
                 for r, step in enumerate(todo)
@@ -359,7 +402,9 @@ class PromptToPrompt(RealPictures):
             call.collect_sites = frozenset(site.name for site in sites)
             x = torch.cat([state.latents for state in states])
             out = self.model.predict(x, sampler.timesteps[i], text, call)
-            x, x_0 = sampler.step(x, guide(out, n, scale), i)
+            before = [state.denoised for state in states if state.denoised is not None]
+            x_0 = torch.cat(before) if sampler.before[i] else None
+            x, x_0 = sampler.step(x, guide(out, n, scale), i, x_0, _of_step(source.noise, i))
             after = []
             for r, (state, step) in enumerate(zip(states, todo, strict=True)):
                 # A copy, not a view: a state that is kept must not keep its whole batch.
@@ -381,7 +426,11 @@ class PromptToPrompt(RealPictures):
         record: Record | None,
         sites: tuple[Site, ...],
     ) -> StepState:
-        """Local blend after a step: outside the words' region the latents become the source's."""
+        """Local blend after a step: outside the words' region the latents become the source's.
+
+        So does what a multistep sampler remembers. Its step is linear pixel by pixel, so where the mask is 0
+        the state is then the source's own, as if it had never been left.
+        """
         assert step.blend is not None
         size = source.latent_size
         target, subtract = call.collected.get((row, 0)), call.collected.get((row, 1))
@@ -389,32 +438,24 @@ class PromptToPrompt(RealPictures):
         if step.blend.threshold is None:
             return replace(state, sums=sums)
         mask = region(sums, step.blend, size).to(self.device)
-        theirs, m = source.latents[state.index, None], mask.to(state.latents.dtype)
-        # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
-        latents = torch.where(
-            m == 0, theirs, torch.where(m == 1, state.latents, theirs.lerp(state.latents, m))
-        )
-        return replace(state, sums=sums, mask=mask, latents=latents)
+        theirs, denoised = source.after(state.index), state.denoised
+        if theirs.denoised is not None and denoised is not None:
+            denoised = blended(denoised, theirs.denoised, mask)
+        latents = blended(state.latents, theirs.latents, mask)
+        return replace(state, sums=sums, mask=mask, latents=latents, denoised=denoised)
 
     # --- an edit as a source ------------------------------------------------------------------------
 
     def edited_source(self, result: Result) -> Source:
         """`Result.as_source`: the edit's path of latents, and its maps as sums of terms."""
         source, plan = result.source, result.plan
-        path = [source.latents[:1]]
+        path = [self._start(source)]
+        run = self._run(source)
         for k in range(1, source.steps + 1):
             state = self._known(source, plan, k)
-            if state is None:  # forgotten since
-                before = StepState(index=k - 1, total=source.steps, latents=path[-1])
-                if plan.steps[k - 1].blend is not None:  # its sums are needed, which latents don't hold
-                    self._states.drop(source.key)
-                    before, k = self._start(source), 1
-                    path = path[:1]
-                for i in range(k - 1, source.steps):
-                    before = self._advance(source, i, [before], [plan])[0]
-                    path.append(before.latents)
-                break
-            path.append(state.latents)
+            path.append(state or self._advance(source, k - 1, path[-1:], [plan], run)[0])  # forgotten since
+        denoised = [state.denoised for state in path[1:-1] if state.denoised is not None]
+        remembers = self.records.sampler(source.steps, source.sampler).history and denoised
         return Source(
             prompt=plan.target,
             seed=source.seed,
@@ -424,12 +465,15 @@ class PromptToPrompt(RealPictures):
             height=source.height,
             width=source.width,
             image=result.image,
-            latents=torch.cat(path),
+            latents=torch.cat([state.latents for state in path]),
             seconds=result.seconds,
             key=key_of(source.key, plan.digest(source.steps)),
             engine=self,
             origin=(source, plan),
             unconditional=source.unconditional,
+            sampler=source.sampler,
+            noise=source.noise,
+            denoised=torch.cat(denoised) if remembers else None,
             inversion=source.inversion,
         )
 
@@ -475,10 +519,18 @@ class PromptToPrompt(RealPictures):
 
     # --- small parts --------------------------------------------------------------------------------
 
-    def _text(self, P: Prompt, negative: Prompt, scale: float, n: int) -> Tensor:
+    def _version(self) -> str:
+        """The model's version. When it changes (a LoRA, say) what edits had computed is forgotten; what was
+        recorded of sources stays what it was, and edits of them run with the model as it is."""
         with self.lock:
-            rows = [self.model.embed(negative)] * n if guided(scale) else []
-            return torch.cat([*rows, *[self.model.embed(P)] * n])
+            before, self._last_version = self._last_version, self.model.version()
+            if before != self._last_version:
+                self.forget_edits()
+            return self._last_version
+
+    def _run(self, source: Source) -> Run:
+        self._version()
+        return Run(self.model, source.latent_size, source.guidance_scale)
 
     def _rows_at_once(self, source: Source) -> int:
         """Edits in one batch: as many as keep the UNet's activations moderate."""
@@ -500,12 +552,12 @@ class PromptToPrompt(RealPictures):
         return make_plan(source.prompt, self.prompt(edit.prompt), edit, source.steps)
 
     def _start(self, source: Source) -> StepState:
-        return StepState(index=0, total=source.steps, latents=source.latents[:1])
+        return source.after(0)
 
     def _known(self, source: Source, plan: Plan, k: int) -> StepState | None:
         """The state after k steps if it is known: computed before, or the source's own."""
         if plan.digest(k) == b"":
-            return StepState(index=k, total=source.steps, latents=source.latents[k, None])
+            return source.after(k)
         return self._states.get((source.key, plan.digest(k)))
 
     def _furthest(self, source: Source, plan: Plan) -> StepState:
@@ -541,6 +593,19 @@ class PromptToPrompt(RealPictures):
             self.model.learn_preview(latents, image)
             self._images.put((key, digest), image, 3 * image.width * image.height)
         return image
+
+
+def _budgets(given: dict[str, int] | None, device: torch.device, folder: str | Path | None) -> dict[str, int]:
+    """Bytes for each tier: what is given, and what is free where nothing is."""
+    disk = 0 if folder is None else disk_budget(Path(folder).expanduser().absolute())
+    if given is None:
+        return {"device": auto_budget(device), "host": host_budget(device), "disk": disk}
+    return {"disk": disk, **given}
+
+
+def _of_step(noise: Tensor | None, i: int) -> Tensor | None:
+    """What a stochastic sampler adds in step i, (1, C, h, w). The last step adds nothing."""
+    return None if noise is None or i >= len(noise) else noise[i, None]
 
 
 def _chunks(items: list[int], size: int) -> Iterable[list[int]]:

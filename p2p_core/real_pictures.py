@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from . import checks
+from .errors import BadMethod
 from .inversion import ddim_steps, null_text
 from .models import Model
 from .photos import fitted, opened
@@ -36,7 +37,6 @@ class RealPictures:
     prompt: Any
     decode: Any
     _record: Any
-    _text: Any
 
     def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
         """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
@@ -55,20 +55,25 @@ class RealPictures:
         width: int | None = None,
         fit: str = "crop",
         center: tuple[float, float] = (0.5, 0.5),
+        sampler: str = "auto",
     ) -> States[Source]:
         """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
 
         picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
-        prompt: what it shows; only what it names can be edited. method: see `inversion`. Raises a `P2PError`.
+        prompt: what it shows; only what it names can be edited. method: see `inversion`. sampler: "auto" or
+        "ddim". Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        sampler = self.records.sampler(steps)
+        ddim = self.records.sampler(steps, checks.inverse_sampler(sampler))
         scale = checks.guidance(guidance_scale)
         method = checks.method(method)
+        if self.model.texts.two and method in ("null_text", "negative_prompt"):
+            raise BadMethod(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
+        self.model.version()
         size = self.model.latent_size(height, width)
         pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
         image = fitted(opened(picture), pixels, fit, center)
-        return self._inverting(P, negative, sampler, scale, size, image, method)
+        return self._inverting(P, negative, ddim, scale, size, image, method)
 
     def _inverting(
         self,
@@ -86,7 +91,7 @@ class RealPictures:
             z_0 = self.model.encode(image)
         kept = (P.ids, negative.ids, N, scale, size, method, bytes_of(z_0))
         # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
-        way = key_of(self.model.fingerprint, P.ids, N, image.size, image.tobytes())
+        way = key_of(self.model.fingerprint, self.model.version(), P.ids, N, image.size, image.tobytes())
         name = key_of(way, negative.ids, scale) if fits else way
         known = self._shelved(name)
         ahead = known or self._shelved(way)
@@ -104,10 +109,19 @@ class RealPictures:
             own = yield from self._way(fitting, total - 2 * N, total)
             self._shelve(name, path=path, unconditional=own)
         if method == "negative_prompt":
-            own = self._text(P, P, 0, 1).expand(N, -1, -1)
+            with self.lock:
+                own = self.model.embed(P).expand(N, -1, -1)
         given = path if method == "direct" else path[:1]
         recording = self._record(
-            P, negative, sampler, scale, size, given, None, key_of(id(self.model), *kept), own
+            P,
+            negative,
+            sampler,
+            scale,
+            size,
+            given,
+            None,
+            key_of(id(self.model), self.model.version(), *kept),
+            own,
         )
         while True:
             try:

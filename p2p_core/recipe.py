@@ -19,7 +19,9 @@ from .source import Result, Source
 
 CHUNK = "p2p"
 VERSION = 1
-_SOURCE_FIELDS = {"prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width"}
+_SOURCE_FIELDS = {
+    "prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "sampler",
+}  # fmt: skip
 _PICTURE_FIELDS = {"method", "picture"}
 
 

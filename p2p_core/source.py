@@ -35,7 +35,8 @@ class BlendSums:
 class StepState:
     """All that a resume after `index` steps needs.
 
-    latents: (1, C, h, w). denoised: the clean latents predicted on the way, for previews.
+    latents: (1, C, h, w). denoised: the clean latents predicted on the way, for previews and for samplers
+    that look one step back (`Sampler.history`).
     reused: this state was known and not computed in this call.
     """
 
@@ -74,7 +75,9 @@ class Source:
     """A picture that can be edited: its prompt, its path of latents, and where its maps are recorded.
 
     latents: (N + 1, C, h, w), z_T first. unconditional: (N, S, d), an embedding for each step in place of the
-    negative prompt's, or None. Made by `generate`, `invert`, or by `Result.as_source`.
+    negative prompt's, or None. noise: (N - 1, C, h, w), what a stochastic sampler adds in each step, to edits
+    too; denoised: (N - 1, C, h, w), each step's clean latents where the sampler looks back; else None.
+    Made by `generate`, `invert`, or by `Result.as_source`.
     """
 
     prompt: Prompt
@@ -91,6 +94,9 @@ class Source:
     engine: PromptToPrompt = field(repr=False)
     origin: tuple[Source, Plan] | None = field(default=None, repr=False)  # an edit taken as a source
     unconditional: Tensor | None = field(default=None, repr=False)
+    sampler: str = "ddim"
+    noise: Tensor | None = field(default=None, repr=False)
+    denoised: Tensor | None = field(default=None, repr=False)
     inversion: Inversion | None = field(default=None, repr=False)
 
     @property
@@ -101,16 +107,18 @@ class Source:
     @property
     def nbytes(self) -> int:
         """Bytes held for this source: its latents and its recorded queries and keys."""
-        return self.latents.nbytes + self.engine.cache.size(self.key)
+        paths = (self.latents, self.noise, self.denoised)
+        return sum(x.nbytes for x in paths if x is not None) + self.engine.cache.size(self.key)
+
+    def after(self, k: int) -> StepState:
+        """The source's own state after k steps."""
+        denoised = self.denoised[k - 1, None] if self.denoised is not None and 0 < k < self.steps else None
+        return StepState(index=k, total=self.steps, latents=self.latents[k, None], denoised=denoised)
 
     @property
     def where(self) -> str:
         """Where the recorded queries and keys lie, for people."""
-        kept = self.engine.cache.steps(self.key)
-        place = "GPU memory" if self.engine.device.type == "cuda" else "CPU memory"
-        if kept == 0:
-            return "latents only"
-        return place if kept >= self.steps else f"{place}, {kept} of {self.steps} steps"
+        return self.engine.cache.where(self.key, self.steps)
 
     @property
     def pixels(self) -> Image.Image:
@@ -140,6 +148,7 @@ class Source:
             "negative_prompt": self.negative_prompt,
             "height": self.height,
             "width": self.width,
+            "sampler": self.sampler,
         }
         if self.inversion is not None:
             settings |= {"method": self.inversion.method, "picture": picture_text(self.inversion.picture)}

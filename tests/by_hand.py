@@ -94,7 +94,23 @@ def controls(
 def embed(pipe: Any, prompt: str) -> torch.Tensor:
     """The text encoder's output as diffusers' own pipeline makes it."""
     with torch.no_grad():
-        return pipe.encode_prompt(prompt, "cpu", 1, False)[0]
+        return pipe.encode_prompt(prompt, pipe.unet.device, 1, False)[0]
+
+
+def embed_two(
+    pipe: Any, source: str, target: str, size: tuple[int, int]
+) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """SDXL's conditions as diffusers' own pipeline makes them, for pictures of (height, width).
+
+    Embeddings of no negative prompt, the source and the target; pooled text and time ids of four rows.
+    """
+    device, dtype = pipe.unet.device, pipe.unet.dtype
+    with torch.no_grad():
+        one, negative, pooled, negative_pooled = pipe.encode_prompt(source, device=device)
+        two, _, pooled_two, _ = pipe.encode_prompt(target, device=device)
+    ids = torch.tensor([[*size, 0, 0, *size]], dtype=dtype, device=device).expand(4, -1)
+    text_embeds = torch.cat([negative_pooled, negative_pooled, pooled, pooled_two])
+    return (negative, one, two), {"text_embeds": text_embeds, "time_ids": ids}
 
 
 def loop_over_pixels(

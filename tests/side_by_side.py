@@ -12,7 +12,7 @@ product, as the public code does: that is what the benchmark times.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,11 @@ class Controls:
     self_steps: set[int]
     self_pixels: float
     blend: Blended | None = None
+
+    def beside(self, x: Tensor) -> Controls:
+        """The same where x lies, in its dtype."""
+        A, a, w = (y.to(x) for y in (self.A, self.a, self.w))
+        return replace(self, A=A, n=self.n.to(x.device), a=a, w=w)
 
 
 class ExplicitMaps:
@@ -121,12 +126,14 @@ def sample(
     steps: int,
     guidance_scale: float,
     columnwise: bool = True,
+    added: dict[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(source latents, target latents, last mask) after `steps` steps from x_T (1, C, h, w).
 
-    embeddings: of the negative prompt, the source and the target prompt, (1, S, d) each.
+    embeddings: of the negative prompt, the source and the target prompt, (1, S, d) each. added: what SDXL's
+    UNet is told beside them, for every row.
     """
-    run = Run(controls, guidance_scale, columnwise)
+    run = Run(controls.beside(x_T), guidance_scale, columnwise)
     scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     scheduler.set_timesteps(steps)
     negative, source, target = embeddings
@@ -140,7 +147,8 @@ def sample(
         with torch.no_grad():
             for i, t in enumerate(scheduler.timesteps):
                 run.step = i
-                out = pipe.unet(torch.cat([x, x]) if run.guided else x, t, encoder_hidden_states=text).sample
+                rows = torch.cat([x, x]) if run.guided else x
+                out = pipe.unet(rows, t, encoder_hidden_states=text, added_cond_kwargs=added).sample
                 if run.guided:
                     unconditional, conditional = out.chunk(2)
                     out = unconditional + guidance_scale * (conditional - unconditional)

@@ -17,10 +17,11 @@ from diffusers import (
     DDIMScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 WORDS = "a red house castle car on snowy hill at night the cat in hat burger lasagne bear teddy with and big"
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -71,6 +72,15 @@ def scheduler(prediction: str = "epsilon", kind: str = "ddim") -> Any:
     )
 
 
+def sharpen(unet: UNet2DConditionModel) -> None:
+    """Scale queries, keys and what the text adds."""
+    for name, parameter in unet.named_parameters():
+        if ".to_q." in name or ".to_k." in name:
+            parameter.data.mul_(3)
+        elif ".attn2.to_v." in name or ".attn2.to_out." in name:
+            parameter.data.mul_(2)  # so that the text matters
+
+
 def pipeline(
     prediction: str = "epsilon",
     *,
@@ -109,11 +119,7 @@ def pipeline(
         "norm_num_groups": 8,
     }
     unet = UNet2DConditionModel(**(config | unet_config))
-    for name, parameter in unet.named_parameters():
-        if ".to_q." in name or ".to_k." in name:
-            parameter.data.mul_(3)
-        elif ".attn2.to_v." in name or ".attn2.to_out." in name:
-            parameter.data.mul_(2)  # so that the text matters
+    sharpen(unet)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -130,6 +136,61 @@ def pipeline(
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def xl_pipeline(
+    prediction: str = "epsilon", *, kind: str = "ddim", zeros: bool = True, seed: int = 0, **unet_config: Any
+) -> StableDiffusionXLPipeline:
+    """SDXL's build: two text encoders of other sizes, pooled text and time ids, several blocks a layer."""
+    one = pipeline(prediction, kind=kind, seed=seed)
+    words = tokenizer()
+    words.pad_token = "!"  # as SDXL's second tokenizer
+    text_encoder_2 = CLIPTextModelWithProjection(
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            max_position_embeddings=words.model_max_length,
+            projection_dim=24,
+            hidden_act="gelu",
+            bos_token_id=words.bos_token_id,
+            eos_token_id=words.eos_token_id,
+            pad_token_id=words.pad_token_id,
+        )
+    )
+    text_encoder_2.text_model.embeddings.token_embedding.weight.data.mul_(20)
+    config = {
+        "sample_size": 16,
+        "block_out_channels": (16, 32, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 1, 2),
+        "attention_head_dim": (2, 4, 8),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + 24,
+        "cross_attention_dim": 32 + 16,
+        "norm_num_groups": 8,
+    }
+    unet = UNet2DConditionModel(**(config | unet_config))
+    sharpen(unet)
+    pipe = StableDiffusionXLPipeline(
+        vae=one.vae,
+        text_encoder=one.text_encoder,
+        text_encoder_2=text_encoder_2.eval(),
+        tokenizer=one.tokenizer,
+        tokenizer_2=words,
+        unet=unet.eval(),
+        scheduler=one.scheduler,
+        force_zeros_for_empty_prompt=zeros,
+        add_watermarker=False,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -1,0 +1,79 @@
+"""What one run makes once and all of its steps read: its text, embedded and projected, and its injections.
+
+A run is one call of `generate`, `edit` or `edit_many`. Nothing here outlives it, so what is projected is
+never older than the weights (a LoRA that is loaded between two calls, say).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from .attention import PLAIN, Injection, Record, RowEdit
+from .models import Model
+from .plan import StepPlan
+from .texts import Text
+from .words import Prompt
+
+KEPT = 2  # batches of a run that are remembered, in each of its two stores
+V = TypeVar("V")
+
+
+def self_limit(asked: float | None, size: tuple[int, int]) -> float:
+    """Largest self-attention grid injected. None: a quarter of the latent's pixels, at least 16 x 16."""
+    return max(256, size[0] * size[1] / 4) if asked is None else asked
+
+
+class Run:
+    """A run of `model` on latents of one size at one guidance scale."""
+
+    def __init__(self, model: Model, size: tuple[int, int], guidance_scale: float) -> None:
+        self.model, self.size, self.guidance_scale = model, size, guidance_scale
+        self._texts: OrderedDict[Hashable, tuple[Text, object]] = OrderedDict()
+        self._injections: OrderedDict[Hashable, tuple[Injection, object]] = OrderedDict()
+
+    def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Text:
+        """The text of a batch. Embeddings are told apart by where they lie."""
+        key = (unconditional, *(row.data_ptr() if isinstance(row, Tensor) else row.ids for row in rows))
+        made = partial(self.model.text, rows, self.size, self.guidance_scale, unconditional)
+        return _once(self._texts, key, rows, made)
+
+    def rows(self, negative: Prompt | Tensor, prompts: Sequence[Prompt]) -> Text:
+        """The text of a step: above the conditional rows the unconditional ones, if guidance wants them."""
+        above = [negative] * len(prompts) if self.model.guided(self.guidance_scale) else []
+        return self.text([*above, *prompts], len(above))
+
+    def injection(self, record: Record | None, steps: Sequence[StepPlan]) -> Injection:
+        """The edits of as many conditional rows. record: may be None where no step takes from the source."""
+        key = tuple(id(step) for step in steps)
+        return _once(self._injections, key, steps, lambda: self._injection(steps)).of(record)
+
+    def _injection(self, steps: Sequence[StepPlan]) -> Injection:
+        rows = []
+        for step in steps:
+            if step.plain:
+                rows.append(PLAIN)
+                continue
+            take = torch.from_numpy(step.take.copy()) if step.take.any() else None
+            keep = torch.from_numpy(step.keep.copy()) if step.keep.any() or take is None else None
+            limit = self_limit(step.self_pixels, self.size) if step.inject_self else 0.0
+            rows.append(RowEdit(take=take, keep=keep, self_pixels=limit))
+        return Injection(None, rows, self.model.device, self.model.dtype)
+
+
+def _once(
+    store: OrderedDict[Hashable, tuple[V, object]], key: Hashable, alive: object, make: Callable[[], V]
+) -> V:
+    """What is in the store, or made and put there. alive: what the key was made from, which must not die
+    before its entry, since an address or an id can come back."""
+    if key not in store:
+        store[key] = (make(), alive)
+        if len(store) > KEPT:
+            store.popitem(last=False)
+    store.move_to_end(key)
+    return store[key][0]

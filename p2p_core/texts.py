@@ -1,0 +1,159 @@
+"""Text as a UNet takes it: one text encoder (Stable Diffusion 1.x, 2.x) or two (SDXL).
+
+SDXL (Podell et al. 2023, section 2): both encoders' last but one layers side by side, the second one's pooled
+output, and six numbers of micro-conditioning: original size, crop and target size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import UnsupportedModel, shown
+from .words import Prompt
+
+KEPT = 64  # prompts that are remembered
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Text:
+    """What a batch is conditioned on, for as long as a run lasts.
+
+    rows: (B, S, d), the text encoder's output. added: SDXL's pooled text (B, e) and time ids (B, 6), by the
+    UNet's names for them. guidance: (B, e), the embedded guidance scale of models that take it as an input,
+    or None. projected: its keys and values, by layer, filled by the first UNet call.
+    """
+
+    rows: Tensor
+    added: dict[str, Tensor] | None = None
+    guidance: Tensor | None = None
+    projected: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+class TextEncoders:
+    """A pipeline's tokenizers and text encoders. two: whether there are two of each, as in SDXL."""
+
+    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self.pipe, self.device, self.dtype = pipe, device, dtype
+        self.two = getattr(pipe, "text_encoder_2", None) is not None
+        reads = getattr(pipe.unet.config, "addition_embed_type", None)
+        if self.two and (getattr(pipe, "tokenizer_2", None) is None or reads != "text_time"):
+            raise UnsupportedModel(
+                f"{type(pipe).__name__} has two text encoders, but no second tokenizer or no UNet of SDXL's."
+            )
+        self.reads_guidance = getattr(pipe.unet.config, "time_cond_proj_dim", None) is not None
+        self._known: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        return (self.pipe.text_encoder, self.pipe.text_encoder_2) if self.two else (self.pipe.text_encoder,)
+
+    def parse(self, text: object) -> Prompt:
+        """A prompt's words and tokens. Raises `BadPrompt`, `UnsupportedModel` if two tokenizers disagree."""
+        prompt = Prompt.parse(text, self.pipe.tokenizer)
+        if self.two:
+            second = Prompt.parse(text, self.pipe.tokenizer_2)
+            if [p.tokens for p in second.pieces] != [p.tokens for p in prompt.pieces]:
+                raise UnsupportedModel(
+                    f"The model's two tokenizers cut {shown(prompt.text)} differently, so a word has no one "
+                    "place in its attention maps."
+                )
+        return prompt
+
+    def encode(self, prompt: Prompt) -> tuple[Tensor, Tensor | None]:
+        """(rows (1, S, d), pooled (1, e) or None) of a prompt."""
+        if prompt.ids not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[prompt.ids] = self._encode_two(prompt) if self.two else (self._encode(prompt), None)
+        return self._known[prompt.ids]
+
+    def forget(self) -> None:
+        """Forget every prompt's encoding: the weights have changed."""
+        self._known.clear()
+
+    def _encode(self, prompt: Prompt) -> Tensor:
+        encoder = self.pipe.text_encoder
+        mask = None
+        if getattr(encoder.config, "use_attention_mask", False):
+            mask = (torch.arange(prompt.length, device=self.device) <= prompt.end)[None].long()
+        return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)
+
+    def _encode_two(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        second = Prompt.parse(prompt.text, self.pipe.tokenizer_2).ids  # the same words, another padding
+        one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
+        two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
+        rows = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1)
+        return rows.to(self.dtype), two[0].to(self.dtype)
+
+    def _ids(self, ids: tuple[int, ...]) -> Tensor:
+        return torch.tensor([ids], device=self.device)
+
+    @torch.no_grad()
+    def text(
+        self,
+        rows: Sequence[Prompt | Tensor],
+        guidance_scale: float,
+        pixels: tuple[int, int],
+        unconditional: int = 0,
+    ) -> Text:
+        """A batch of prompts, or of embeddings (1, S, d) in their place, for pictures of (height, width).
+
+        unconditional: the number of rows, from the first, that are so; where the model's pipeline says it,
+        an empty prompt is all zeros there, as diffusers has it when no negative prompt is given.
+        """
+        zeros = self.two and bool(getattr(self.pipe.config, "force_zeros_for_empty_prompt", False))
+        embedded, pooled = [], []
+        for n, row in enumerate(rows):
+            one, pool = (row, None) if isinstance(row, Tensor) else self.encode(row)
+            if zeros and n < unconditional and isinstance(row, Prompt) and not row.text:
+                one, pool = torch.zeros_like(one), None if pool is None else torch.zeros_like(pool)
+            embedded.append(one)
+            if pool is not None:
+                pooled.append(pool)
+        return Text(
+            rows=torch.cat(embedded),
+            added=self._added(pooled, pixels) if self.two else None,
+            guidance=self._guidance(guidance_scale, len(rows)) if self.reads_guidance else None,
+        )
+
+    def _added(self, pooled: list[Tensor], pixels: tuple[int, int]) -> dict[str, Tensor]:
+        ids = torch.tensor([[*pixels, 0, 0, *pixels]], dtype=self.dtype, device=self.device)
+        return {"text_embeds": torch.cat(pooled), "time_ids": ids.expand(len(pooled), -1)}
+
+    def _guidance(self, scale: float, n: int) -> Tensor:
+        """Luo et al. 2023, section 4.2; diffusers counts the scale from 0 here."""
+        size = self.pipe.unet.config.time_cond_proj_dim
+        embedded = self.pipe.get_guidance_scale_embedding(torch.full((n,), scale - 1), embedding_dim=size)
+        return embedded.to(self.device, self.dtype)  # type: ignore[no-any-return]
+
+
+def weights_stamp(unet: Any, encoders: Sequence[Any]) -> str:
+    """Changes when a LoRA is loaded, scaled, fused or unloaded: nothing made before may be taken for new."""
+    return "".join(_stamp(part) for part in (unet, *encoders))
+
+
+@torch.no_grad()
+def _stamp(module: Any) -> str:
+    """A digest of some numbers of every attention weight, and of the adapters beside them."""
+    sample = [w.detach().flatten()[:2].float() for w in _attention_weights(module)]
+    adapters = [
+        (name, str(getattr(part, "scaling", "")), str(getattr(part, "active_adapters", "")))
+        for name, part in module.named_modules()
+        if hasattr(part, "lora_A") or hasattr(part, "scaling")
+    ]
+    digest = hashlib.blake2b(repr(adapters).encode(), digest_size=8)
+    if sample:
+        digest.update(torch.cat(sample).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _attention_weights(module: Any) -> Iterator[Tensor]:
+    for name, weight in module.named_parameters():
+        if "attn" in name and weight.dim() > 1:
+            yield weight

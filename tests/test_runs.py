@@ -1,0 +1,146 @@
+"""Inside the loop: the text is projected once a run, and nothing makes the host wait for the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from p2p_core import Blend, Edit, PromptToPrompt, Source
+from p2p_core.runs import KEPT, Run
+
+from . import tiny
+from .conftest import HOUSE
+
+CASTLE = "a red castle on a snowy hill at night"
+# what makes the host wait for a GPU: reading a number, comparing tensors, sizes that depend on values, and
+# indices that are lists of numbers and must be copied over first
+WAITING = ("_local_scalar_dense", "equal.", "is_nonzero", "nonzero", "unique", "masked_select")
+WAITING += ("index.Tensor", "index_put")
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises where an operation would make the host wait."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func).removeprefix("aten.")
+        assert not name.startswith(WAITING), f"{name} in the loop"
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def projections(p2p: PromptToPrompt) -> Iterator[Counter[str]]:
+    """How often each cross-attention layer projected keys."""
+    counts: Counter[str] = Counter()
+    handles = []
+    for site in p2p.model.sites:
+        if site.kind == "cross":
+            layer = p2p.pipe.unet.get_submodule(site.name).to_k
+            handles.append(layer.register_forward_hook(lambda *_, name=site.name: counts.update([name])))
+    try:
+        yield counts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def test_text_is_projected_once_a_run(eps: PromptToPrompt) -> None:
+    cross = [site.name for site in eps.model.sites if site.kind == "cross"]
+    with projections(eps) as counts:
+        source = eps.generate(HOUSE, seed=31, steps=6)
+    assert counts == dict.fromkeys(cross, 1)
+    with projections(eps) as counts:
+        eps.edit(source, Edit(CASTLE, cross_steps=0.5, self_steps=0.5, weights={"snowy": 1.5}))
+    assert counts == dict.fromkeys(cross, 1)
+    eps.forget(source)
+    with projections(eps) as counts:  # recorded again step by step: once for the source, once for the edit
+        eps.edit(source, Edit(CASTLE))
+    assert counts == dict.fromkeys(cross, 2)
+    with projections(eps) as counts:
+        eps.edit_many(source, [Edit(CASTLE, cross_steps=f / 6) for f in range(6)])
+    assert max(counts.values()) <= 6, "no more often than the number of edits under way changes"
+
+
+def test_a_changed_weight_is_seen_by_the_next_run() -> None:
+    p2p = PromptToPrompt(tiny.pipeline())
+    source = p2p.generate(HOUSE, steps=2, seed=1)
+    layer = p2p.pipe.unet.get_submodule(next(s.name for s in p2p.model.sites if s.kind == "cross")).to_v
+    layer.weight.data.mul_(-1)
+    assert not torch.equal(p2p.generate(HOUSE, steps=2, seed=1).latents, source.latents)
+
+
+BLEND = Blend(source_words=("house", "night"), target_words=("castle",), threshold=0.5, start=0.0)
+EDITS = {
+    "swap": [Edit(CASTLE, cross_steps=1.0, self_steps=1.0)],
+    "faders": [Edit(CASTLE, cross_steps=0.0, self_steps=1.0, weights={"snowy": -1.0, "red": 1.5})],
+    "blend": [Edit(CASTLE, cross_steps=1.0, self_steps=0.0, blend=BLEND)],
+    "subtract": [
+        Edit(
+            CASTLE,
+            cross_steps=1.0,
+            self_steps=0.0,
+            blend=Blend(target_words=("castle",), subtract_words=("hill",), start=0.0),
+        )
+    ],
+    "many": [
+        Edit(CASTLE, cross_steps=1.0, self_steps=1.0),
+        Edit("a red car on a hill", cross_steps=0.0, self_steps=0.0),
+        Edit("a cat on a hill", cross_steps=1.0, self_steps=0.0, blend=Blend(target_words=("cat",))),
+        Edit(HOUSE, cross_steps=1.0, self_steps=1.0, weights={"night": 0.5}),
+    ],
+}
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m", "euler_ancestral", "lcm"])
+@pytest.mark.parametrize("name", EDITS)
+def test_no_step_waits_for_the_device(eps: PromptToPrompt, name: str, sampler: str) -> None:
+    """Every step but a plan's first: what it needs of the plan lies on the device by then."""
+    source = eps.generate(HOUSE, seed=3, steps=6, sampler=sampler)
+    plans = [eps._plan(source, edit) for edit in EDITS[name]]
+    states, run = [eps._start(source) for _ in plans], eps._run(source)
+    for i in range(3):
+        if i == 2:
+            with NoWaiting():
+                states = eps._advance(source, i, states, plans, run)
+        else:
+            states = eps._advance(source, i, states, plans, run)
+    assert all(state.index == 3 for state in states)
+
+
+def test_no_recorded_step_waits_for_the_device(eps: PromptToPrompt) -> None:
+    states = eps.record(HOUSE, seed=41, steps=4)
+    next(states)
+    with NoWaiting():
+        next(states)
+    states.close()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
+        torch.ones(1).item()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_step_waits_for_a_gpu() -> None:
+    p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
+    source = p2p.generate(HOUSE, seed=3, steps=6)
+    plan, run = p2p._plan(source, EDITS["blend"][0]), p2p._run(source)
+    state = p2p._start(source)
+    for i in range(4):
+        torch.cuda.set_sync_debug_mode("error" if i == 2 else "default")
+        try:
+            state = p2p._advance(source, i, [state], [plan], run)[0]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_run_remembers_few_batches(eps: PromptToPrompt, source: Source) -> None:
+    run = Run(eps.model, (16, 16), 5.0)
+    prompts = [eps.prompt(text) for text in (HOUSE, CASTLE, "a cat", "a bear")]
+    first = run.text(prompts[:1])
+    assert run.text(prompts[:1]) is first
+    for prompt in prompts[1:]:
+        run.text([prompt])
+    assert len(run._texts) == KEPT and run.text(prompts[:1]) is not first
