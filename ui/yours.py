@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from . import pictures
-from .controls import example_controls
+from .controls import Controls, example_controls
 from .examples import YOURS
 from .sessions import Session
 from .telling import inverted, listed, settings_of
@@ -79,9 +79,8 @@ class YoursHandlers:
         if not (yield from self.run_source(session, states, clock, "inverting")):
             return
         said = inverted(session.source)
-        session.controls = session.controls.__class__.fresh(
-            text, timeline={**session.controls.timeline, "words": {}, "run": None}
-        )
+        before = session.controls or Controls.fresh()
+        session.controls = Controls.fresh(text, timeline={**before.timeline, "words": {}, "run": None})
         yield {**self.came_back(session), **settings_of(session.source), "prompt": text}
         yield from self.run_edit(session, clock)
         yield {"line": said}
