@@ -6,10 +6,12 @@ from .masks import mask_text
 from .plan import Plan
 from .prompt_to_prompt import PromptToPrompt
 from .recipe import Recipe, load_recipe, recipe_of
+from .sampler import SAMPLERS
 from .source import Result, Source, StepState
 from .words import Prompt, align
 
 __all__ = [
+    "SAMPLERS",
     "Blend",
     "Edit",
     "P2PError",

@@ -75,6 +75,10 @@ class NotEnoughMemory(P2PError):
     """A run that would not fit into the memory that is free."""
 
 
+class BadFolder(P2PError):
+    """A folder that can't be written to."""
+
+
 class BadSource(P2PError):
     """Something that isn't a source of this model, or one that was forgotten."""
 

@@ -198,18 +198,18 @@ class PromptToPrompt(RealPictures):
         with the scheduler of that name for the same start latents or CPU generator. Raises a `P2PError`.
         """
         P, negative = self.prompt(prompt), self.prompt(negative_prompt)
-        steps_of = self.records.sampler(steps, sampler)
+        solver = self.records.sampler(steps, sampler)
         scale = checks.guidance(guidance_scale)
         size = self.model.latent_size(height, width)
-        fresh = len(steps_of) - 1 if steps_of.stochastic else 0
+        fresh = len(solver) - 1 if solver.stochastic else 0
         draws = noise((1, self.model.channels, *size), checks.seed(seed), fresh).to(self.device, self.dtype)
         x_T = draws[:1] if latents is None else self.model.check_latents(latents, size)
-        x_T = x_T if steps_of.start == 1 else steps_of.start * x_T
+        x_T = x_T if solver.start == 1 else solver.start * x_T
         added = draws[1:] if fresh else None
-        kept = (P.ids, negative.ids, len(steps_of), scale, size, steps_of.name, bytes_of(x_T))
+        kept = (P.ids, negative.ids, len(solver), scale, size, solver.name, bytes_of(x_T))
         key = key_of(id(self.model), self._version(), *kept, b"" if added is None else bytes_of(added))
         given_seed = checks.seed(seed) if latents is None else None
-        return self._record(P, negative, steps_of, scale, size, x_T, given_seed, key, added=added)
+        return self._record(P, negative, solver, scale, size, x_T, given_seed, key, added=added)
 
     def record_along(
         self, prompt: str, path: Tensor, *, guidance_scale: float = 7.5, negative_prompt: str = ""

@@ -31,6 +31,7 @@ from torch import Tensor
 from .attention import Record, Term, whole
 from .cache import RecordCache
 from .checks import TIERS
+from .errors import BadFolder, shown
 
 KEYS = -1  # the step under which a source's text keys are kept: they are the same in every step
 HALF_MOST = torch.finfo(torch.float16).max
@@ -139,14 +140,23 @@ class Mover:
 
 
 class Disk:
-    """Packed records as safetensors files in a folder of this process, which goes when it ends."""
+    """Packed records as safetensors files in a folder of this process, which goes when it ends.
+
+    Raises `BadFolder` for a folder that can't be written to.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         parent = Path(folder).expanduser()
-        parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
         name = f"records-{socket.gethostname()}-{os.getpid()}-"
-        self.folder = Path(tempfile.mkdtemp(prefix=name, dir=parent))
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(parent)
+            self.folder = Path(tempfile.mkdtemp(prefix=name, dir=parent))
+        except OSError as error:
+            raise BadFolder(
+                f"cache_folder is a folder that can be written to; {shown(str(folder))} is not "
+                f"({error.strerror or error})."
+            ) from None
         self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def _file(self, source: str, step: int) -> Path:
@@ -343,12 +353,11 @@ class Tiers:
         found = self._held["device"].get(source, step)
         if isinstance(found, Record):
             return self._read(found) if sites is None or sites <= found.self_.keys() else None
-        ahead, self._ahead = self._ahead, None
         flat: Packed | None = None
-        if ahead is not None and ahead[:2] == (source, step):
-            flat = self._lifted(ahead[2])
+        if self._ahead is not None and self._ahead[:2] == (source, step):
+            flat, self._ahead = self._lifted(self._ahead[2]), None
             if flat is not None and sites is not None and not sites <= _self_sites(flat.tensors):
-                flat = None
+                flat = None  # it was read for another edit, which needed less
         flat = flat or self._lifted(self._below(source, step, sites))
         keys = self._keys(source)
         if flat is None or keys is None or not (sites or frozenset()) <= _self_sites(flat.tensors):
@@ -359,7 +368,8 @@ class Tiers:
 
     def prefetch(self, source: str, step: int, sites: frozenset[str] | None = None) -> None:
         """Begin to bring a step up that lies further down, while the one before it is computed."""
-        if self._held["device"].get(source, step) is not None:
+        known = self._ahead is not None and self._ahead[:2] == (source, step)
+        if known or self._held["device"].get(source, step) is not None:
             return
         below = self._below(source, step, sites, wait=False)
         if below is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderTiny, StableDiffusionXLPipeline
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from p2p_core.plan import make_plan
 from . import side_by_side, tiny
 from .by_hand import controls, embed_two
 from .conftest import HOUSE
+from .original import save_original
 from .tolerances import assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
@@ -239,33 +240,35 @@ def test_previews_by_a_tiny_autoencoder() -> None:
 # --- a single file ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("two", [False, True])
-def test_a_single_file_with_its_configurations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two: bool
-) -> None:
-    """What is in the file tells the family; the rest comes from a folder of that family."""
-    pipe = tiny.xl_pipeline() if two else tiny.pipeline()
+def test_a_single_file_gives_the_same_pictures(tmp_path: Path) -> None:
+    """All weights under their original names in one file, the configurations from a folder; no network."""
+    pipe = tiny.pipeline()
     pipe.save_pretrained(tmp_path / "family")
-    weights = {"model.diffusion_model.out.2.bias": torch.zeros(4)}
-    weights |= {"conditioner.embedders.1.model.ln_final.bias": torch.zeros(4)} if two else {}
-    save_file(weights, tmp_path / "model.safetensors")
-    asked: dict[str, Any] = {}
+    save_original(pipe, tmp_path / "model.safetensors")
+    heard: list[str] = []
+    loaded = PromptToPrompt.from_pretrained(
+        tmp_path / "model.safetensors",
+        config=tmp_path / "family",
+        on_progress=lambda text, _: heard.append(text),
+    )
+    assert heard == ["Loading model.safetensors"]
+    ours, theirs = (p.generate(HOUSE, seed=5, steps=3) for p in (loaded, PromptToPrompt(pipe)))
+    assert torch.equal(ours.latents, theirs.latents)
+    assert np.array_equal(np.asarray(ours.image), np.asarray(theirs.image))
+
+
+def test_a_single_file_of_sdxl_is_known_by_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("model.diffusion_model.out.2.bias", "conditioner.embedders.1.model.ln_final.bias")
+    save_file({name: torch.zeros(4) for name in names}, tmp_path / "model.safetensors")
+    pipe, asked = tiny.xl_pipeline(), {}
 
     def from_single_file(path: str, **options: Any) -> Any:
         asked.update(options, path=path)
         return pipe
 
-    kind = StableDiffusionXLPipeline if two else StableDiffusionPipeline
-    monkeypatch.setattr(kind, "from_single_file", from_single_file)
-    heard: list[str] = []
-    p2p = PromptToPrompt.from_pretrained(
-        tmp_path / "model.safetensors",
-        config=tmp_path / "family",
-        on_progress=lambda text, _: heard.append(text),
-    )
-    assert p2p.pipe is pipe and heard == ["Loading model.safetensors"]
-    assert asked["config"] == str(tmp_path / "family") and asked["path"].endswith("model.safetensors")
-    assert asked["torch_dtype"] is torch.float32
+    monkeypatch.setattr(StableDiffusionXLPipeline, "from_single_file", from_single_file)
+    p2p = PromptToPrompt.from_pretrained(tmp_path / "model.safetensors")
+    assert p2p.pipe is pipe and "config" not in asked and asked["torch_dtype"] is torch.float32
 
 
 def test_single_files_it_cannot_load(tmp_path: Path) -> None:

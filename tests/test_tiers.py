@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source
+from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, errors
 from p2p_core.tiers import KEYS
 
 from . import tiny
@@ -199,6 +199,12 @@ def test_a_full_disk_only_costs_time(tmp_path: Path, expected: Any, monkeypatch:
     source = made(p2p)
     assert source.where == "latents only"
     assert_close(p2p.edit(source, EDITS[0]).latents, expected[1][0])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(errors.BadFolder, match="can be written to"):
+        engine(tmp_path, TIERS["disk"])
 
 
 def test_files_go_with_their_engine_and_those_of_dead_processes(tmp_path: Path) -> None:
