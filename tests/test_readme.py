@@ -18,6 +18,7 @@ SHELL = "\n".join(code for language, _, code in BLOCKS if language == "sh")
 
 @pytest.mark.parametrize("code", [code for note, code in PYTHON if not note])
 def test_the_python_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "assets").symlink_to(ROOT / "assets")  # paths are the repository's
     monkeypatch.chdir(tmp_path)
     exec(compile(re.sub(r"\bsteps=\d+", "steps=4", code), "README.md", "exec"), {})
     for name in re.findall(r'save\("([\w.]+)"\)', code):
