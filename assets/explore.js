@@ -66,8 +66,10 @@ element.addEventListener('click', (e) => {
 });
 // what can be explored follows the words: asked for when somebody comes near
 let asked = -1e9;
-for (const near of ['pointerenter', 'focusin']) element.addEventListener(near, () => {
-  if (performance.now() - asked > 2000) { asked = performance.now(); trigger('focus'); }
-});
+function near() {
+  if (performance.now() - asked > 2000 && document.querySelector('.pill.ready')) { asked = performance.now(); trigger('focus'); }
+}
+for (const event of ['pointerenter', 'focusin']) element.addEventListener(event, near);
+new IntersectionObserver((seen) => { if (seen.some((entry) => entry.isIntersecting)) near(); }).observe(element);
 watch('value', draw);
 draw();

@@ -1,4 +1,10 @@
 // The header's buttons and the page's keys. Gradio's own footer is hidden; its API page opens from here.
+// All that follows from one act carries the time of that act: what runs for an earlier one stops.
+const now = () => performance.timeOrigin + performance.now();
+let acted = now();
+window.p2pActed = () => acted;
+window.p2pAct = () => { acted = now(); };
+for (const act of ['click', 'keydown', 'input', 'drop', 'paste']) window.addEventListener(act, window.p2pAct, true);
 const $ = (selector) => document.querySelector(selector);
 $('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
 $('#api').addEventListener('click', () => $('footer .show-api')?.click());

@@ -13,7 +13,8 @@ from .engine import Engine
 from .examples import examples_for
 from .handlers import Handlers
 from .layout import build_page
-from .sessions import Sessions
+from .sessions import MOST_SESSIONS, Sessions
+from .streaming import Blocks
 from .theme import THEME
 from .wiring import wire
 
@@ -26,7 +27,7 @@ def build_app(engine: Engine) -> gr.Blocks:
     handlers = Handlers(engine, sessions)
     examples = examples_for(engine.bundled)
     look = {"title": "prompt → prompt", "fill_width": True}
-    with gr.Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
+    with Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
         page = build_page(examples, engine.guidance, engine.status(), hello)
         add_api(Api(engine, sessions), engine.guidance)  # first: it has the first claim to its names
@@ -45,4 +46,5 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "max_file_size": "10mb",
+        "max_threads": 4 * MOST_SESSIONS,  # events under way at once; every open page has one (`Handlers.stay`)
     }

@@ -5,7 +5,9 @@ None of them raises: what goes wrong becomes a sentence in the line.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +25,8 @@ from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf
 from .widgets import line
 from .yours import YoursHandlers
+
+STAY = 1.0  # seconds between two looks whether a page is still open
 
 
 class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, YoursHandlers, Runs):
@@ -89,6 +93,13 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
             yield from self._example(session, 0, clock)
         elif self.engine.ready:
             yield {"line": line("idle", "Press Generate, or pick an example.")}
+
+    async def stay(self, request: gr.Request) -> AsyncIterator[None]:
+        """Under way as long as the page is open; changes nothing on it."""
+        session = self.sessions.get(request.session_hash)
+        while not session.closed:
+            await asyncio.sleep(STAY)
+        yield
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed."""

@@ -60,6 +60,7 @@ class Session:
     wanted: float = 0.0  # the page's clock at its latest wish
     stopped: float = 0.0  # and when it last said stop
     used: float = field(default_factory=time.monotonic)
+    closed: bool = False
     _folder: Path | None = None
     _files: list[Path] = field(default_factory=list)
     _count: int = 0
@@ -149,6 +150,7 @@ class Sessions:
             session = self._sessions.pop(key or "local", None)
             if session is None:
                 return
+            session.closed = True
             session.stop(float("inf"))  # whatever still runs for it stops at its next step
             held = session.sources()
             session.close()

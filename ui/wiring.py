@@ -16,10 +16,10 @@ Handler = Callable[..., Any]
 Triggers = Sequence[Any]
 
 # The last input of every run is the page's clock: a run stops once the page has wished for something later.
-CLOCK = "(...a) => { a[a.length - 1] = performance.timeOrigin + performance.now(); return a; }"
-# The touch that goes ahead of a run is a little older than the run, so that whichever is stamped first it
-# stops only what ran before.
-TOUCH = CLOCK.replace("performance.now();", "performance.now() - 30;")
+# Its time is that of the act it follows from (`assets/links.js`), so that the touch that goes ahead of a run
+# and the run itself have the same, however late either is sent.
+NOW = "performance.timeOrigin + performance.now()"
+CLOCK = f"(...a) => {{ a[a.length - 1] = window.p2pActed?.() ?? {NOW}; return a; }}"
 DICE = "() => Math.floor(Math.random() * 1000000)"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
@@ -31,7 +31,7 @@ SHEET = ("explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
 KEPT = (
     "(...a) => { let kept = ''; try { kept = sessionStorage.getItem('p2p') || ''; } catch { } "
-    "a[0] = kept; a[a.length - 1] = performance.timeOrigin + performance.now(); return a; }"
+    f"a[0] = kept; a[a.length - 1] = {NOW}; return a; }}"
 )
 KEEP = "(kept) => { try { sessionStorage.setItem('p2p', kept); } catch { } }"
 
@@ -83,13 +83,16 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
         """A run on the device. The touch that goes ahead of it stops what runs for this page."""
         gr.on(
             triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-            js=TOUCH, queue=False, trigger_mode="multiple", **quiet,
+            js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
         )  # fmt: skip
         return on(
             triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device
         )
 
     free: dict[str, Any] = {**quiet, "concurrency_limit": None}
+    # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then can
+    # be lost. One event that ends with the page keeps the stream open; it is the first that a page sends.
+    demo.load(handlers.stay, None, None, **free)
     on(
         [demo.load],
         handlers.start,
@@ -113,7 +116,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
     dice.then(
         handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-        js=TOUCH, queue=False, trigger_mode="multiple", **quiet,
+        js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
     )  # fmt: skip
     dice.then(
         named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*EVERYTHING), js=CLOCK, **device
@@ -151,8 +154,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
     runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING)
-    near = [page["explore_tab"].select, page["explore"].focus]
-    on(near, handlers.offer, ("explore",), ("explore", "line"), **free)
+    on([page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
 
     chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
     on([page["yours_picture"].input], handlers.chosen, ("yours_picture",), chosen, **free)
@@ -160,7 +162,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on(asked, handlers.described, ("yours_method", "yours_fit", "steps"), ("yours_note", "line"), **free)
     wished = [page["invert"].click, page["yours_prompt"].submit]
     gr.on(wished, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-          js=TOUCH, queue=False, trigger_mode="multiple", **quiet)  # fmt: skip
+          js=CLOCK, queue=False, trigger_mode="multiple", **quiet)  # fmt: skip
     gr.on(
         wished, named(page, together(page, handlers.invert, WISH)), {*page.of(*WISH, "clock")},
         page.of(*EVERYTHING), js=CLOCK, trigger_mode="always_last", **device,
