@@ -6,8 +6,8 @@ of another kind too, whose right answer is the drawing of the same layout with t
 of inversion, at three guidance scales; the same edits of generated pictures stand beside them.
 
 Null-text takes half an hour for fifty pictures on two cores: `--null-text` says how many have it. What is
-measured is kept in a folder, `--rows`, line by line: a run that was stopped goes on where it was, and
-`--part 1/2` and `--part 2/2` share the work between two processes.
+measured is kept in a folder, `--rows`, line by line: a run that was stopped goes on where it was, `--part 1/2`
+and `--part 2/2` share the work between two processes, and `--report` makes the page of what there is.
 
 Writes docs/inversion.json, .md and .png.
 """
@@ -46,7 +46,7 @@ FIGURE_ROWS = 8
 # Windows and blend of each kind, the same for drawings and for generated pictures, chosen on other scenes
 # (docs/edits-tuning.json).
 SETTINGS = {
-    "subject": Setting(cross=0.0, self_=0.4, threshold=0.3),
+    "subject": Setting(cross=0.0, self_=0.2, threshold=0.4),
     "color": Setting(cross=0.7, self_=0.4, threshold=0.4),
     "place": Setting(cross=0.9, self_=0.4),
     "style": Setting(cross=0.5, self_=0.2),
@@ -124,26 +124,24 @@ def inverted(studio: Studio, task: Task, method: str, guidance: float) -> Source
     )
 
 
-def of_one(studio: Studio, edits: Sequence[Task], method: str) -> Iterator[Row]:
+def of_one(studio: Studio, edits: Sequence[Task], method: str, guidance: float) -> Iterator[Row]:
     """Everything that is measured of one picture by one method, or of the generated one."""
-    p2p, number = studio.p2p, edits[0].number
-    for guidance in GUIDANCES:
-        studio.guidance = guidance
-        if method == GENERATED:
-            source = studio.generated(edits[0].source, seed=2000 + number)
-        else:
-            source = inverted(studio, edits[0], method, guidance)
-            yield {"of": "back", "method": method, "guidance": guidance, **reconstruction(studio, source)}
-        for task in edits:
-            results = {name: p2p.edit(source, edit) for name, edit in variants(task).items()}
-            base: Row = {"of": "edits", "method": method, "guidance": guidance}
-            if method != GENERATED:
-                yield from rows_of(studio.judge, task, source, results, base, drawn=True)
-            if method in ("direct", GENERATED):  # by the judge's regions, which both have
-                base = {"of": "beside", "picture": "generated" if method == GENERATED else "real"}
-                base["guidance"] = guidance
-                yield from rows_of(studio.judge, task, source, results, base, drawn=False)
-        p2p.forget(source)
+    p2p, studio.guidance = studio.p2p, guidance
+    if method == GENERATED:
+        source = studio.generated(edits[0].source, seed=2000 + edits[0].number)
+    else:
+        source = inverted(studio, edits[0], method, guidance)
+        yield {"of": "back", "method": method, "guidance": guidance, **reconstruction(studio, source)}
+    for task in edits:
+        results = {name: p2p.edit(source, edit) for name, edit in variants(task).items()}
+        base: Row = {"of": "edits", "method": method, "guidance": guidance}
+        if method != GENERATED:
+            yield from rows_of(studio.judge, task, source, results, base, drawn=True)
+        if method in ("direct", GENERATED):  # by the judge's regions, which both have
+            base = {"of": "beside", "picture": "generated" if method == GENERATED else "real"}
+            base["guidance"] = guidance
+            yield from rows_of(studio.judge, task, source, results, base, drawn=False)
+    p2p.forget(source)
 
 
 def measure(
@@ -151,15 +149,22 @@ def measure(
 ) -> None:
     """Append to the file what it and its like don't hold yet, picture by picture."""
     begun = time.monotonic()
-    jobs = [(edits, method) for edits in todo for method in ("ddim", "negative_prompt", "direct", GENERATED)]
-    jobs += [(edits, "null_text") for edits in todo if edits[0].number < null_text]
+    quick, slow = (*METHODS[:3], GENERATED), ("null_text",)
+    fitted = [edits for edits in todo if edits[0].number < null_text]
+    jobs = [
+        (edits, method, guidance)
+        for guidance in reversed(GUIDANCES)
+        for these, methods in ((todo, quick), (fitted, slow))
+        for edits in these
+        for method in methods
+    ]
     with file.open("a") as lines:
         lines.write("\n")  # the last line may be cut off
-        for n, (edits, method) in enumerate(jobs):
-            name = f"{edits[0].number} {method}"
+        for n, (edits, method, guidance) in enumerate(jobs):
+            name = f"{edits[0].number} {method} {guidance:g}"
             if name in known:
                 continue
-            rows = [*of_one(studio, edits, method), {"of": "done", "name": name}]
+            rows = [*of_one(studio, edits, method, guidance), {"of": "done", "name": name}]
             lines.write("".join(json.dumps(row) + "\n" for row in rows))
             lines.flush()
             if n % 20 == 0:
@@ -305,6 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--rows", type=Path, default=ROOT / "runs" / "inversion", help="where rows are kept")
     parser.add_argument("--part", type=part_of, help="only measure this part, such as 1/2; no page")
+    parser.add_argument("--report", action="store_true", help="measure no more pictures, only make the page")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for inversion.*")
     args = parser.parse_args(argv)
 
@@ -315,14 +321,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:  # the way to noise is the same for all methods
         p2p = PromptToPrompt.from_pretrained(args.model, inversions=folder)
         studio = Studio(p2p, Judge.load(), steps=args.steps, guidance=SHOWN)
-        measure(
-            studio, todo[mine::parts], null_text, args.rows / f"{mine + 1}-{parts}.jsonl",
-            read_rows(args.rows)[1],
-        )  # fmt: skip
+        if not args.report:
+            file = args.rows / f"{mine + 1}-{parts}.jsonl"
+            measure(studio, todo[mine::parts], null_text, file, read_rows(args.rows)[1])
         if args.part:
             return
         rows, names = read_rows(args.rows)
-        count = {method: sum(name.endswith(f" {method}") for name in names) for method in METHODS}
+        count = {method: sum(name.endswith(f" {method} {SHOWN:g}") for name in names) for method in METHODS}
         result = {
             "settings": {
                 "model": args.model,

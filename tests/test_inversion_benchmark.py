@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.inversion import GUIDANCES, METHODS, asked, main, picked, read_rows, variants
+from benchmarks.inversion import GENERATED, GUIDANCES, METHODS, asked, main, picked, read_rows, variants
 
 
 def test_a_swap_of_each_scene_and_every_kind() -> None:
@@ -40,9 +40,9 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path) -> None:
     assert not out.exists()
     file = rows / "1-2.jsonl"
     first, names = read_rows(rows)
-    assert names == {"0 ddim", "0 negative_prompt", "0 direct", "0 generated", "0 null_text"}
+    assert names == {f"0 {method} {guidance:g}" for method in (*METHODS, GENERATED) for guidance in GUIDANCES}
     file.write_text(file.read_text()[:-60])  # stopped in the middle of its last line
-    assert read_rows(rows)[1] == names - {"0 null_text"}
+    assert read_rows(rows)[1] == names - {"0 null_text 1"}
     main([*given, "--part", "1/2"])
     again, found = read_rows(rows)
     assert found == names and json.dumps([r for r in again if r["of"] == "back"]) == json.dumps(
