@@ -5,9 +5,9 @@ pictures. Each has a swap of its subject or its colour, with and without a local
 of another kind too, whose right answer is the drawing of the same layout with the target's words. Every way
 of inversion, at three guidance scales; the same edits of generated pictures stand beside them.
 
-Null-text takes half an hour for fifty pictures on two cores: `--null-text` says how many have it. What is
-measured is kept in a folder, `--rows`, line by line: a run that was stopped goes on where it was, `--part 1/2`
-and `--part 2/2` share the work between two processes, and `--report` makes the page of what there is.
+Null-text is slow on a CPU: `--null-text` says how many pictures have it. What is measured is kept in a
+folder, `--rows`, line by line: a run that was stopped goes on where it was, `--part 1/2` and `--part 2/2`
+share the work between two processes, and `--report` makes the page of what there is.
 
 Writes docs/inversion.json, .md and .png.
 """

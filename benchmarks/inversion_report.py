@@ -16,11 +16,11 @@ NAMES = {"ddim": "DDIM", "negative_prompt": "negative prompt", "null_text": "nul
 HEAD = """# Real pictures, by four ways of inversion
 
 Made by `python -m benchmarks.inversion`; the same command gives this page again. {pictures} drawings of
-scenes that the model was never trained on stand for real pictures, null-text has {null_text} of them, and each
-row says how many it has;
-{steps} steps, on {device}. Each picture has a swap of its subject or its colour, every fourth an edit of
-another kind too, whose right answer is the drawing of the same layout with the target's words. The judge, a
-small network trained on drawings only, reads the pictures.
+scenes that the model was never trained on stand for real pictures; null-text, which is slow, has
+{null_text} of them, and every row says how many it has. {steps} steps, on {device}. Each picture has a swap
+of its subject or its colour, every fourth an edit of another kind too, whose right answer is the drawing of
+the same layout with the target's words. The judge, a small network trained on drawings only,
+reads the pictures.
 """
 
 
