@@ -23,7 +23,9 @@ class Status(Board):
 
 
 class Line(Board):
-    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}."""
+    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}, and "source" once there is one:
+    "words" or "picture", whichever it came from.
+    """
 
     script = "line"
     about = "What the last run did."
