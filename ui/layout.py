@@ -21,8 +21,8 @@ from .yours import FITS, HINT, METHODS
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
-# A handle between two pictures for the keyboard and for screen readers; `assets/stage.js` ties it to Gradio's.
-SPLIT = '<input type="range" min="0" max="100" step="1" value="50" aria-label="line between {} and {}" hidden>'
+# A handle between two pictures for the keyboard and screen readers; `assets/stage.js` ties it to Gradio's.
+SPLIT = '<input type="range" min="0" max="100" value="50" aria-label="line between {} and {}" hidden>'
 SIDES = '<span class="side before"></span><span class="side after"></span>'
 
 

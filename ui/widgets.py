@@ -23,8 +23,8 @@ class Status(Board):
 
 
 class Line(Board):
-    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}, and "source" once there is one:
-    "words" or "picture", whichever it came from.
+    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}, and "source" of a result:
+    "words" or "picture", whichever its source came from.
     """
 
     script = "line"
