@@ -1,6 +1,7 @@
 // The desk: one vertical fader a word. Value: {words, weights, muted, solo, picked}, see ui/desk.py.
 // Everything that comes from a prompt goes in by textContent or setAttribute.
 const LOW = -2, HIGH = 2, STEP = 0.05, DETENT = 0.09;
+const TICKS = ['two', 'one', 'zero', 'less', 'least'];
 
 const data = () => ({ words: [], weights: {}, muted: [], solo: [], picked: null, ...(props.value || {}) });
 const spoken = (word) => /[\p{L}\p{N}]/u.test(word.text); // a comma is never silenced
@@ -11,7 +12,7 @@ function paint(fader, v) {
   const at = (x) => (x - LOW) / (HIGH - LOW);
   fader.style.setProperty('--from', Math.min(at(1), at(v)));
   fader.style.setProperty('--to', Math.max(at(1), at(v)));
-  fader.style.setProperty('--far', Math.min(1, 0.35 + Math.abs(v - 1) * 0.65));
+  fader.style.setProperty('--far', `${Math.round(Math.min(1, 0.55 + Math.abs(v - 1) * 0.45) * 100)}%`);
   fader.dataset.dir = v > 1 ? 'up' : v < 1 ? 'down' : 'one';
   fader.querySelector('.value').textContent = shown(v);
   fader.querySelector('input').setAttribute('aria-valuetext', v.toFixed(2));
@@ -23,7 +24,7 @@ function fader(word) {
   f.dataset.state = word.state;
   f.append(make('output', 'value'));
   const well = make('div', 'well');
-  well.append(make('i', 'groove'), make('i', 'tick one'), make('i', 'tick zero'), make('i', 'fill'));
+  well.append(make('i', 'groove'), ...TICKS.map((t) => make('i', `tick ${t}`)), make('i', 'fill'));
   const input = make('input');
   Object.assign(input, { type: 'range', min: LOW, max: HIGH, step: STEP, disabled: !!word.cut });
   input.setAttribute('orient', 'vertical');
@@ -53,7 +54,7 @@ function fader(word) {
 function header() {
   const bar = make('div', 'bar');
   bar.append(make('h2', '', 'Desk'), make('span', 'hint', 'turn a word up or down \u00b7 click a word to see where it looks'));
-  const all = make('button', 'quiet all', 'all to 1');
+  const all = make('button', 'quiet all', 'all to 1', { title: 'every fader back to 1, no word muted or solo (0)' });
   bar.append(all);
   return bar;
 }
@@ -64,17 +65,21 @@ function draw() {
   const value = data();
   const signature = JSON.stringify(value.words);
   if (r.dataset.words !== signature) {
-    const active = document.activeElement;
-    const focused = active && r.contains(active) ? active.closest('.fader')?.dataset.key : null;
+    const active = r.contains(document.activeElement) ? document.activeElement : null;
+    const focused = active?.closest('.fader')?.dataset.key;
+    const control = active && ['.mute', '.solo', '.word'].find((c) => active.matches(c));
+    const was = r.querySelector('.faders')?.scrollLeft || 0;
     const faders = make('div', 'faders');
     faders.setAttribute('role', 'group');
     faders.setAttribute('aria-label', 'faders');
     for (const word of value.words) faders.append(fader(word));
     if (!value.words.length) faders.append(make('p', 'empty', 'The faders appear with the words of the edit prompt.'));
-    r.replaceChildren(header(), faders);
+    if (!r.children.length) r.append(header(), faders); else r.lastChild.replaceWith(faders);
+    faders.scrollLeft = was;
     r.dataset.words = signature;
     r.style.setProperty('--n', Math.max(1, value.words.length));
-    if (focused) [...r.querySelectorAll('.fader')].find((f) => f.dataset.key === focused)?.querySelector('input').focus();
+    const again = focused && [...faders.children].find((f) => f.dataset.key === focused);
+    if (again) (again.querySelector(control || 'input') || again.querySelector('input')).focus({ preventScroll: true });
   }
   let off = 0;
   const solo = value.solo.filter((key) => value.words.some((word) => word.key === key));
@@ -93,7 +98,7 @@ function draw() {
     f.querySelector('.word').setAttribute('aria-pressed', String(f.dataset.key === value.picked));
     off += v !== 1;
   }
-  r.querySelector('.all').disabled = !off;
+  r.querySelector('.all').setAttribute('aria-disabled', String(!off)); // disabled for true it would drop the focus
 }
 
 function set(key, v) {
@@ -128,6 +133,7 @@ element.addEventListener('dblclick', (e) => {
 });
 element.addEventListener('click', (e) => {
   if (e.target.closest('.all')) {
+    if (e.target.closest('[aria-disabled=true]')) return;
     const weights = { ...data().weights };
     for (const word of data().words) delete weights[word.key];
     put({ weights, muted: [], solo: [] }, 'input');

@@ -5,7 +5,7 @@ function draw() {
   const { items = [], clicked = null } = props.value || {};
   if (b.children.length !== items.length) {
     b.replaceChildren(...items.map((item, i) => {
-      const button = make('button', 'example', null, { 'data-i': i });
+      const button = make('button', 'example', null, { 'data-i': i, title: item.hint });
       if (item.src) button.append(make('img', '', null, { src: item.src, alt: '' }));
       button.append(make('b', '', item.title), make('span', '', item.hint));
       return button;

@@ -1,30 +1,37 @@
 // Every edit made, one click back; compare two. Value: {items: [{src, title}], current, clicked, against}.
 let comparing = false;
+function build(b) { // once, and a shot stays the same button: whoever stands on it stays there
+  const bar = make('div', 'row tools');
+  bar.append(make('button', 'quiet compare', null, { title: 'put another edit beside the one that is shown' }));
+  b.append(make('p', 'empty', 'Every edit you make is kept here, one click back.'), make('div', 'shelf'), bar);
+}
 function draw() {
   const b = board();
   if (!b) return;
+  if (!b.children.length) build(b);
   const { items = [], current = null, against = null } = props.value || {};
-  if (!items.length) {
-    b.replaceChildren(make('p', 'empty', 'Every edit you make is kept here, one click back.'));
-    return;
-  }
-  const bar = make('div', 'row tools');
-  const compare = make('button', 'quiet compare', comparing ? 'compare with \u2026' : against === null ? 'compare' : 'end comparing', {
-    title: 'put another edit beside the one that is shown', 'aria-pressed': String(comparing),
-  });
+  b.querySelector('.empty').hidden = items.length > 0;
+  b.querySelector('.tools').hidden = items.length === 0;
+  const compare = b.querySelector('.compare');
+  compare.textContent = comparing ? 'compare with \u2026' : against === null ? 'compare' : 'end comparing';
+  compare.setAttribute('aria-pressed', String(comparing || against !== null));
   compare.disabled = items.length < 2;
-  bar.append(compare);
-  const shelf = make('div', 'shelf');
+  const shelf = b.querySelector('.shelf');
+  while (shelf.children.length > items.length) shelf.lastChild.remove();
   items.forEach((item, i) => {
-    const cls = ['shot', i === current ? 'on' : '', i === against ? 'against' : ''].join(' ');
-    const button = make('button', cls, null, { 'data-i': i, 'aria-label': item.title });
+    let button = shelf.children[i];
+    if (!button) {
+      button = make('button', 'shot', null, { 'data-i': i });
+      button.append(make('img', '', null, { alt: '' }));
+      shelf.append(button);
+    }
+    button.className = ['shot', i === current ? 'on' : '', i === against ? 'against' : ''].filter(Boolean).join(' ');
+    button.setAttribute('aria-label', item.title);
+    button.setAttribute('aria-current', String(i === current));
     button.title = item.title;
-    const image = make('img', '', null, { alt: '' });
-    if (/^data:image\/jpeg;base64,/.test(item.src)) image.src = item.src;
-    button.append(image);
-    shelf.append(button);
+    const image = button.firstChild;
+    if (/^data:image\/jpeg;base64,/.test(item.src) && image.src !== item.src) image.src = item.src;
   });
-  b.replaceChildren(shelf, bar);
 }
 element.addEventListener('click', (e) => {
   if (e.target.closest('.compare')) {

@@ -5,17 +5,27 @@ function draw() {
   if (!b.children.length) { // built once: a button that is replaced under the finger loses its click
     const meter = make('div', 'meter');
     meter.append(make('i'));
-    const text = make('p', 'text', null, { role: 'status' });
-    text.append(make('span', 'words'), make('button', 'quiet stop', 'stop'), make('button', 'quiet next', 'use as source', { title: 'the edit that is shown becomes the source of the next one' }));
-    b.append(meter, text);
+    const acts = make('div', 'acts');
+    acts.append(
+      make('button', 'quiet stop', 'stop', { title: 'what was computed is kept' }),
+      make('button', 'quiet next', 'use as source', { title: 'the edit that is shown becomes the source of the next one' }),
+    );
+    b.append(meter, make('p', 'text words'), acts, make('p', 'unseen said', null, { role: 'status' }));
   }
-  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false } = props.value || {};
+  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false, source } = props.value || {};
   b.dataset.kind = kind;
   b.dataset.runs = Number(b.dataset.runs || 0) + (kind === 'done'); // finished so far; the tests wait for it
   b.querySelector('.meter i').style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
   b.querySelector('.words').replaceChildren(...parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text)));
+  // read out once it is final: not every step
+  const said = b.querySelector('.said');
+  const text = parts.map((part) => part.text).join('');
+  if (kind !== 'busy' && said.textContent !== text) said.textContent = text;
+  const had = b.querySelector('.acts').contains(document.activeElement);
   b.querySelector('.stop').hidden = kind !== 'busy';
   b.querySelector('.next').hidden = !edited;
+  if (had && document.activeElement === document.body) document.querySelector('#edit-prompt :is(textarea, input)')?.focus({ preventScroll: true });
+  if (source) document.querySelector('#main').dataset.source = source; // which tab's source is the live one
 }
 element.addEventListener('click', (e) => {
   if (e.target.closest('.stop')) trigger('stop');

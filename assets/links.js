@@ -6,13 +6,24 @@ window.p2pActed = () => acted;
 window.p2pAct = () => { acted = now(); };
 for (const act of ['click', 'keydown', 'input', 'drop', 'paste']) window.addEventListener(act, window.p2pAct, true);
 const $ = (selector) => document.querySelector(selector);
-$('#theme').addEventListener('click', () => document.body.classList.toggle('dark'));
+$('#theme').addEventListener('click', (e) => e.currentTarget.setAttribute('aria-pressed', String(document.body.classList.toggle('dark'))));
+$('#theme').setAttribute('aria-pressed', String(document.body.classList.contains('dark')));
 $('#api').addEventListener('click', () => $('footer .show-api')?.click());
 $('#guide-button').addEventListener('click', () => window.dispatchEvent(new Event('p2p-guide')));
+// Single keys can be turned off in the guide, which remembers it.
+function singleKeys() {
+  try { return (JSON.parse(localStorage.getItem('p2p-guide')) || {}).keys !== false; } catch { return true; }
+}
 const field = (id) => $(`${id} textarea, ${id} input`);
 window.addEventListener('keydown', (e) => {
-  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { $('#apply')?.click(); e.preventDefault(); return; }
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { // in the source card its own button, else Apply
+    const mine = e.target.closest?.('#source') && [...document.querySelectorAll('#generate, #invert')].find((button) => button.offsetParent);
+    (mine || $('#apply'))?.click();
+    e.preventDefault();
+    return;
+  }
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')) return;
+  if (!singleKeys()) return;
   const shots = [...document.querySelectorAll('#history .shot')];
   const at = shots.findIndex((shot) => shot.classList.contains('on'));
   const keys = {

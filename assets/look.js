@@ -8,13 +8,15 @@ function build(b) { // once: a slider that is replaced under the finger stops mo
   const empty = make('div', 'nothing');
   empty.append(
     make('h2', '', 'Where a word looks'),
-    make('p', 'empty', 'Click a word under its fader: its attention is drawn over the picture, in the source and in the edit.'),
+    make('p', 'empty', 'Click a word under its fader: the places it looks at light up, in the source and in the edit.'),
   );
   const view = make('div', 'view');
   const bar = make('div', 'bar');
   bar.append(make('h2'), make('button', 'quiet only'));
   const pair = make('div', 'pair');
-  pair.append(frame('before'), frame('after'), make('button', 'again', 'look in the edit'));
+  const again = make('button', 'again', null, { title: 'draw the map of this word in the edit' });
+  again.append(make('img', '', null, { alt: '' }), make('span', '', 'and in the edit?'));
+  pair.append(frame('before'), frame('after'), again);
   const steps = make('label', 'steps');
   steps.append(make('input', '', null, { type: 'range', min: 0, step: 1, 'aria-label': 'step of the map, 0 for the mean of all' }), make('span'));
   view.append(bar, pair, steps);
@@ -39,9 +41,14 @@ function draw() {
   only.hidden = !v.key;
   only.classList.toggle('on', !!v.region);
   only.textContent = v.region ? 'edit everywhere' : 'edit only there';
+  only.title = v.region ? 'take this word out of the region' : 'the edit may change the picture only where this word looks';
   show(b.querySelector('.before'), v.before, `source: ${v.old}`);
   show(b.querySelector('.after'), v.after, `edit: ${v.word}`);
-  b.querySelector('.again').hidden = !!v.after || !v.stale;
+  const again = b.querySelector('.again');
+  again.hidden = !!v.after || !v.stale;
+  const edit = document.querySelector('#history .shot.on img')?.src; // dimmed, until the map is asked for
+  again.firstChild.hidden = !edit;
+  if (edit && again.firstChild.src !== edit) again.firstChild.src = edit;
   const input = b.querySelector('input');
   input.max = v.total || 1;
   input.value = v.step || 0;

@@ -4,35 +4,39 @@ const KNOBS = [
   ['soft', 'soft edge', 0, 0.3, 0.02, 'how wide the edge of the region fades'],
   ['start', 'from', 0, 0.9, 0.05, 'when the region begins to hold, as a share of the steps'],
 ];
-function build(b, words) {
+function build(b) { // once: whatever is in focus or under the finger stays
   const bar = make('div', 'bar');
-  const label = make('label', 'check');
+  const label = make('label', 'check', null, { title: 'draw the region over the edited picture' });
   label.append(make('input', 'show', null, { type: 'checkbox' }), make('span', '', 'show it'));
   bar.append(make('h2', '', 'Region'), make('button', 'quiet paint', 'paint it'), label);
-  const row = make('p', 'row');
-  for (const word of words) {
-    const chip = make('button', 'chip pick', null, { 'data-key': word.key });
-    if (word.old) chip.append(make('s', '', word.old));
-    if (word.text) chip.append(make('b', '', word.text));
-    row.append(chip);
-  }
   const knobs = make('div', 'knobs');
   for (const [name, title, min, max, step, hint] of KNOBS) {
     const knob = make('label', 'knob', null, { title: hint });
-    knob.append(make('span', '', title), make('input', name, null, { type: 'range', min, max, step, 'aria-label': `${title} of the region`, 'data-knob': name }), make('output'));
+    knob.append(make('span', '', title), make('output'), make('input', name, null, { type: 'range', min, max, step, 'aria-label': `${title} of the region`, 'data-knob': name }));
     knobs.append(knob);
   }
-  const own = make('label', 'own', null, { title: 'outside the region the picture itself, not what the autoencoder makes of it' });
+  const own = make('label', 'check own', null, { title: 'outside the region the picture itself, not what the autoencoder makes of it' });
   own.append(make('input', 'pixels', null, { type: 'checkbox' }), make('span', '', 'original pixels outside'));
-  knobs.append(own);
-  b.replaceChildren(bar, row, make('p', 'hint'), knobs);
+  b.append(bar, make('p', 'row words', null, { role: 'group', 'aria-label': 'words of the region' }), make('p', 'hint'), knobs, own);
+}
+function pick(b, words) {
+  const row = b.querySelector('.row');
+  const focused = row.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  row.replaceChildren(...words.map((word) => {
+    const chip = make('button', 'chip pick', null, { 'data-key': word.key });
+    if (word.old) chip.append(make('s', '', word.old));
+    if (word.text) chip.append(make('b', '', word.text));
+    return chip;
+  }));
+  if (focused) ([...row.children].find((chip) => chip.dataset.key === focused) || row.firstChild)?.focus({ preventScroll: true });
 }
 function draw() {
   const b = board();
   if (!b) return;
   const v = { words: [], chosen: [], out: [], threshold: 0.3, start: 0.2, soft: 0, mask: '', pixels: false, show: false, ...(props.value || {}) };
   const signature = JSON.stringify(v.words);
-  if (b.dataset.words !== signature || !b.children.length) { build(b, v.words); b.dataset.words = signature; }
+  if (!b.children.length) build(b);
+  if (b.dataset.words !== signature) { pick(b, v.words); b.dataset.words = signature; }
   const none = !v.chosen.length && !v.mask;
   for (const chip of b.querySelectorAll('.chip')) {
     const { key } = chip.dataset;
@@ -46,13 +50,14 @@ function draw() {
   const paint = b.querySelector('.paint');
   paint.textContent = v.mask ? 'painted \u2713' : 'paint it';
   paint.title = v.mask ? 'change what is painted, or wipe it' : 'paint the region by hand';
-  b.querySelector('.hint').textContent = none
-    ? v.out.length ? 'Left-out words need a word or paint to be left out of.' : 'Click words to change only where they look.'
-    : 'Everywhere else stays the source.';
+  b.querySelector('.hint').textContent = v.out.length
+    ? 'Left-out words need a word or paint to be left out of.' : 'Click words to change only where they look.';
+  b.querySelector('.hint').hidden = !none;
   b.querySelector('.knobs').hidden = none;
+  b.querySelector('.own').hidden = none;
   b.querySelector('.show').checked = v.show;
   b.querySelector('.pixels').checked = v.pixels;
-  b.querySelector('.check').classList.toggle('off', none);
+  b.querySelector('.bar .check').classList.toggle('off', none);
   b.querySelector('.show').disabled = none;
   for (const input of b.querySelectorAll('[data-knob]')) {
     const { knob } = input.dataset;

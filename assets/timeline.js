@@ -27,21 +27,38 @@ function lane(name, label, title) {
   return row;
 }
 
-function build(b, v) { // again when the lanes change, so that a thumb stays under the finger
+function build(b) { // once: whatever is in focus or under the finger stays
   const bar = make('div', 'bar');
   const more = make('select', 'more', null, { 'aria-label': 'a window of its own for a word', title: 'a window of its own for a word' });
-  more.append(make('option', '', '+ word', { value: '' }));
-  for (const [key, text] of v.names || []) if (!(v.words || {})[key]) more.append(make('option', '', text, { value: key }));
   bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'), more);
   const presets = make('p', 'row presets', null, { role: 'group', 'aria-label': 'how firmly the source holds' });
   presets.append(...PRESETS.map(([title, , , hint], i) => make('button', 'chip pick', title, { 'data-preset': i, title: hint })));
   const score = make('div', 'score');
-  const ran = make('div', 'ran', null, { 'aria-hidden': 'true' });
-  ran.append(make('div', 'cells'));
+  const ran = make('div', 'lane ran', null, { role: 'img' });
+  ran.append(make('span', 'label', 'steps'), make('div', 'cells'), make('output', 'told'));
+  score.append(...LANES.map((l) => lane(...l)), ran);
+  b.append(bar, presets, score);
+}
+
+// The words to choose from, and the lanes of those that have been chosen; a lane that stays is the same one.
+function words(b, v) {
   const names = Object.fromEntries(v.names || []);
   const own = Object.keys(v.words || {}).filter((key) => key in names);
-  score.append(ran, ...LANES.map((l) => lane(...l)), ...own.map((key) => lane(`@${key}`, names[key], `cross-attention of \u201c${names[key]}\u201d alone`)));
-  b.replaceChildren(bar, presets, score, make('p', 'hint told'));
+  const more = b.querySelector('.more');
+  more.replaceChildren(
+    make('option', '', '+ word', { value: '' }),
+    ...(v.names || []).filter(([key]) => !own.includes(key)).map(([key, text]) => make('option', '', text, { value: key })),
+  );
+  const score = b.querySelector('.score');
+  const old = new Map([...score.querySelectorAll('.lane.word')].map((row) => [row.dataset.lane, row]));
+  const lost = [...old].some(([name, row]) => !own.includes(name.slice(1)) && row.contains(document.activeElement));
+  for (const [name, row] of old) if (!own.includes(name.slice(1))) row.remove();
+  const last = score.querySelector('.ran');
+  for (const key of own) {
+    const row = old.get(`@${key}`);
+    if (!row) score.insertBefore(lane(`@${key}`, names[key], `cross-attention of \u201c${names[key]}\u201d alone`), last);
+  }
+  if (lost) more.focus({ preventScroll: true });
 }
 
 function draw() {
@@ -50,7 +67,8 @@ function draw() {
   const v = props.value || {};
   const n = v.steps || 30;
   const signature = JSON.stringify([v.names || [], Object.keys(v.words || {})]);
-  if (b.dataset.lanes !== signature) { build(b, v); b.dataset.lanes = signature; }
+  if (!b.children.length) build(b);
+  if (b.dataset.lanes !== signature) { words(b, v); b.dataset.lanes = signature; }
   b.querySelector('.count').textContent = `of ${n} steps`;
   for (const row of b.querySelectorAll('[data-lane]')) {
     const ends = windowOf(v, row.dataset.lane).map((f) => stepAt(f, n));
@@ -58,8 +76,6 @@ function draw() {
       input.max = n;
       input.value = ends[side];
       input.setAttribute('aria-valuetext', `step ${ends[side]} of ${n}`);
-      // both thumbs at the far end: the start must stay within reach
-      input.style.zIndex = side === 0 && ends[0] > n / 2 ? 3 : 2;
     });
     row.style.setProperty('--lo', ends[0] / n);
     row.style.setProperty('--hi', ends[1] / n);
@@ -79,9 +95,12 @@ function draw() {
   [...cells.children].forEach((cell, i) => {
     cell.className = !run ? '' : i >= run.total - run.computed ? 'new' : 'old';
   });
-  b.querySelector('.told').textContent = !run ? 'Steps run from left to right.'
-    : run.computed ? `dark: ${run.computed} steps computed, light: ${run.total - run.computed} reused`
-      : 'every step was known, none computed';
+  b.querySelector('.told').textContent = run ? run.computed ? `${run.computed} new` : 'none new' : '';
+  const ran = b.querySelector('.ran');
+  ran.title = !run ? 'which steps a run computes and which it knows already'
+    : run.computed ? `dark: the ${run.computed} steps that the last run computed; light: the ${run.total - run.computed} that it knew already`
+      : 'every step was known, none was computed';
+  ran.setAttribute('aria-label', ran.title);
 }
 
 element.addEventListener('input', (e) => {

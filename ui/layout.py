@@ -21,6 +21,9 @@ from .yours import FITS, HINT, METHODS
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
+# A handle between two pictures for the keyboard and screen readers; `assets/stage.js` ties it to Gradio's.
+SPLIT = '<input type="range" min="0" max="100" value="50" aria-label="line between {} and {}" hidden>'
+SIDES = '<span class="side before"></span><span class="side after"></span>'
 
 
 @dataclass
@@ -52,7 +55,7 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
             '<button type="button" id="guide-button" title="three edits, and the keys (?)">guide</button>'
             '<button type="button" id="api" title="call this app from Python or curl">API</button>'
             '<button type="button" id="theme" title="light or dark" aria-label="light or dark">◐</button>',
-            js_on_load=script("links"),
+            js_on_load="\n".join(script(name) for name in ("links", "help")),
             elem_id="links",
             apply_default_css=False,
         )
@@ -66,16 +69,21 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                         elem_id="source-prompt",
                     )  # fmt: skip
                 with gr.Tab("Your picture", id="yours", elem_id="yours-tab") as c["yours_tab"]:
-                    c["yours_picture"] = gr.Image(
-                        type="filepath", sources=["upload", "clipboard", "webcam"], show_label=False,
-                        label="your picture", height=132, elem_id="yours-picture", buttons=[],
-                        placeholder="Drop a picture here",
-                    )  # fmt: skip
-                    c["yours_compare"] = gr.ImageSlider(
-                        visible=False, interactive=False, show_label=False, container=False, buttons=[],
-                        label="the picture / how it comes back", type="filepath", elem_id="yours-compare",
-                        max_height=132,
-                    )  # fmt: skip
+                    with gr.Row(elem_id="yours-pictures"):
+                        c["yours_picture"] = gr.Image(
+                            type="filepath", sources=["upload", "clipboard", "webcam"], show_label=False,
+                            label="your picture", height=132, elem_id="yours-picture", buttons=[],
+                            placeholder="Drop a picture here", min_width=0,
+                        )  # fmt: skip
+                        c["yours_compare"] = gr.ImageSlider(
+                            visible=False, interactive=False, show_label=False, container=False, buttons=[],
+                            label="the picture / how it comes back", type="filepath", elem_id="yours-compare",
+                            max_height=132, min_width=0,
+                        )  # fmt: skip
+                        gr.HTML(
+                            SPLIT.format("your picture", "how it comes back"), elem_id="yours-split",
+                            apply_default_css=False,
+                        )  # fmt: skip
                     c["yours_prompt"] = gr.Textbox(
                         "", label="What it shows", show_label=False, container=False, lines=2, max_lines=3,
                         placeholder="say what it shows, all that you want to edit", elem_id="yours-prompt",
@@ -119,14 +127,19 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                 elem_classes="yours-only",
             )
         with card("edit"):
-            gr.HTML("<h2>Edit prompt</h2>", apply_default_css=False)
-            with gr.Row(elem_id="edit-row"):
+            with gr.Column(elem_id="edit-words", min_width=0):
+                gr.HTML("<h2>Edit prompt</h2>", apply_default_css=False)
                 c["prompt"] = gr.Textbox(
                     first.prompt, label="Edit prompt", show_label=False, container=False, lines=1,
-                    max_lines=3, placeholder="say what should be different", elem_id="edit-prompt", scale=1,
+                    max_lines=4, placeholder="say what should be different", elem_id="edit-prompt",
                 )  # fmt: skip
                 c["apply"] = gr.Button("Apply", variant="primary", elem_id="apply", min_width=0)
-            c["chips"] = Chips(boards["chips"], elem_id="chips")
+                c["chips"] = Chips(boards["chips"], elem_id="chips")
+                with gr.Column(elem_id="line-row", min_width=0):
+                    c["line"] = Line(line("idle", hello), elem_id="line")
+                    c["download"] = gr.DownloadButton(
+                        "save PNG", interactive=False, elem_id="download", size="sm", min_width=0
+                    )
             with gr.Column(elem_id="painting", visible=False, min_width=0) as c["painting"]:
                 c["painter"] = gr.ImageEditor(
                     type="pil", image_mode="RGBA", sources=(), transforms=(), show_label=False,
@@ -144,11 +157,10 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                     format="jpeg", type="filepath", interactive=False, show_label=False,
                     label="before / after", container=False, buttons=[], elem_id="picture", max_height=2000,
                 )  # fmt: skip
-            with gr.Row(elem_id="line-row"):
-                c["line"] = Line(line("idle", hello), elem_id="line")
-                c["download"] = gr.DownloadButton(
-                    "save PNG", interactive=False, elem_id="download", size="sm", min_width=0
-                )
+                gr.HTML(
+                    SIDES + SPLIT.format("before", "after"), js_on_load=script("stage"), elem_id="split",
+                    apply_default_css=False,
+                )  # fmt: skip
         with card("side"):
             c["look"] = Look({}, elem_id="look")
             gr.HTML("<h2>History</h2>", apply_default_css=False, elem_id="history-title")

@@ -26,11 +26,17 @@ def held(source: Any) -> str:
     return f"source in {source.where}, {megabytes(source.nbytes)}"
 
 
+def live(source: Any) -> str:
+    """Which tab of the source card the source came from."""
+    return "words" if source.inversion is None else "picture"
+
+
 def told(result: Any) -> dict[str, Any]:
     """The honest line about a finished edit."""
+    source, said = result.source, {"source": live(result.source)}
     if result.plan.changes_nothing:
-        source = result.source
-        return line("done", f"*{seconds(source.seconds)}", f" for {source.steps} steps — {held(source)}")
+        text = f" for {source.steps} steps — {held(source)}"
+        return line("done", f"*{seconds(source.seconds)}", text) | said
     parts = [
         f"*{seconds(result.seconds)}",
         " — recomputed ",
@@ -39,7 +45,7 @@ def told(result: Any) -> dict[str, Any]:
     ]
     if result.mask is not None:
         parts.append(f" — region covers {float(result.mask.mean()):.0%} of the picture")
-    return line("done", *parts, edited=True)
+    return line("done", *parts, edited=True) | said
 
 
 def shelf(session: Session) -> dict[str, Any]:
@@ -77,4 +83,4 @@ def inverted(source: Any) -> dict[str, Any]:
     if found.psnr < found.psnr_ceiling - 0.5:
         parts.append(", so the inversion loses something: try another method")
     parts.append(f" \u2014 {held(source)}")
-    return line("done", *parts)
+    return line("done", *parts) | {"source": live(source)}

@@ -23,7 +23,9 @@ class Status(Board):
 
 
 class Line(Board):
-    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}."""
+    """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}, and "source" of a result:
+    "words" or "picture", whichever its source came from.
+    """
 
     script = "line"
     about = "What the last run did."
