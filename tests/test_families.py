@@ -161,8 +161,8 @@ class LowRank(nn.Module):
         super().__init__()
         g = torch.Generator().manual_seed(seed)
         self.base_layer, self.scaling = base, {"default": 1.0}
-        self.lora_A = nn.Parameter(torch.randn(2, base.in_features, generator=g) * 0.5)
-        self.lora_B = nn.Parameter(torch.randn(base.out_features, 2, generator=g) * 0.5)
+        self.lora_A = nn.Parameter(torch.randn(2, base.in_features, generator=g) * 0.2)
+        self.lora_B = nn.Parameter(torch.randn(base.out_features, 2, generator=g) * 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.base_layer(x) + self.scaling["default"] * (x @ self.lora_A.T @ self.lora_B.T)

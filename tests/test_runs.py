@@ -122,7 +122,7 @@ def test_no_recorded_step_waits_for_the_device(eps: PromptToPrompt) -> None:
         torch.ones(1).item()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_no_step_waits_for_a_gpu() -> None:
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
     source = p2p.generate(HOUSE, seed=3, steps=6)
