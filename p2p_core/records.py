@@ -56,6 +56,9 @@ class Records:
     def of(self, source: Source, i: int, self_pixels: float, run: Run | None = None) -> Record | None:
         """Step i of a source, with self-attention on grids of up to `self_pixels`; -1: none needed.
 
+        This is the tier of last resort: a call of one row more, beside the edit's own two, where side by side
+        there are four in one call. They aren't joined, so that the source's row is the same to the last bit
+        whatever is edited, and that several edits share it.
         run: what is under way, so that the source's text is not projected in each step that is missing.
         What the cache doesn't hold (evicted, larger grids than usual, an edit taken as source) is recorded
         by running the source's conditional row at its own latents.
@@ -79,7 +82,7 @@ class Records:
         self.model.predict(source.latents[i, None], t, run.text([source.prompt]), call)
         record = self.cache.share(source.key, call.recorded)
         if call.injection is not None and step is not None:
-            record = _composed(call.injection.record, record, step)
+            record = _composed(call.injection.record, record, step, run)
         return run.lend(source.key, i, sites, self.cache.keep(source.key, i, record))
 
     def prefetch(self, source: Source, i: int, self_pixels: float) -> None:
@@ -124,14 +127,16 @@ class Records:
         return chosen
 
 
-def _composed(parent: Record, own: Record, step: StepPlan) -> Record:
-    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep)."""
-    take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
+def _composed(parent: Record, own: Record, step: StepPlan, run: Run) -> Record:
+    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep).
+
+    Layers and steps whose terms are mixed alike share one tensor of the run's.
+    """
+    taken, kept = bool(step.take.any()), bool(step.keep.any())
     record = Record(self_=own.self_)
-    taken, kept = bool(take.any()), bool(keep.any())
     for name in parent.cross if taken else own.cross:
         theirs = parent.cross[name] if taken else ()
-        mixed = tuple(replace(t, mix=take if t.mix is None else t.mix @ take) for t in theirs)
+        mixed = tuple(replace(t, mix=run.mix(step, t.mix)) for t in theirs)
         mine = own.cross.get(name, ()) if kept or not taken else ()  # what is all zero needn't be kept
-        record.cross[name] = mixed + tuple(replace(t, mix=torch.diag(keep)) for t in mine)
+        record.cross[name] = mixed + tuple(replace(t, mix=run.kept(step)) for t in mine)
     return record

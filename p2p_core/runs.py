@@ -23,6 +23,7 @@ from .texts import Text
 from .words import Prompt
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
+KEEP = "keep"
 V = TypeVar("V")
 
 
@@ -36,6 +37,7 @@ class Run:
 
     def __init__(self, model: Model, size: tuple[int, int], guidance_scale: float) -> None:
         self.model, self.size, self.guidance_scale = model, size, guidance_scale
+        self._mixes: dict[tuple[int, int], tuple[Tensor, object]] = {}
         self._drawn: dict[str, Tensor] = {}
         self._lent: tuple[str, int, frozenset[str], Record] | None = None
         self._texts: OrderedDict[Hashable, tuple[Text, object]] = OrderedDict()
@@ -69,6 +71,20 @@ class Run:
         self._lent = (source, i, sites, record)
         return record
 
+    def mix(self, step: StepPlan, before: Tensor | None) -> Tensor:
+        """before @ take of a step, (S, T) on the CPU; one for all layers and steps that have it alike."""
+        return self._mix(step, before, lambda: _product(before, torch.from_numpy(step.take.copy())))
+
+    def kept(self, step: StepPlan) -> Tensor:
+        """diag(keep) of a step, (T, T) on the CPU, made once too."""
+        return self._mix(step, KEEP, lambda: torch.diag(torch.from_numpy(step.keep.copy())))
+
+    def _mix(self, step: StepPlan, before: object, make: Callable[[], Tensor]) -> Tensor:
+        key = (id(step), id(before))
+        if key not in self._mixes:
+            self._mixes[key] = (make(), (step, before))
+        return self._mixes[key][0]
+
     def injection(self, record: Record | None, steps: Sequence[StepPlan]) -> Injection:
         """The edits of as many conditional rows. record: may be None where no step takes from the source."""
         key = tuple(id(step) for step in steps)
@@ -90,6 +106,10 @@ class Run:
 def drawn_region(mask: str, latent: tuple[int, int]) -> Tensor:
     """A drawn mask at the latent's size, (h, w) float32 on the CPU: a cell is in as far as it is painted."""
     return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
+
+
+def _product(before: Tensor | None, take: Tensor) -> Tensor:
+    return take if before is None else before @ take
 
 
 def _once(
