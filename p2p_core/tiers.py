@@ -422,7 +422,8 @@ class Tiers:
             return self._read(found) if sites is None or sites <= found.self_.keys() else None
         flat: Packed | None = None
         if self._ahead is not None and self._ahead[:2] == (source, step):
-            flat, self._ahead = self._lifted(self._ahead[2]), None
+            ahead, self._ahead = self._ahead[2], None
+            flat = self._lifted(ahead) if isinstance(ahead, Future) else ahead  # else on its way already
             if flat is not None and sites is not None and not sites <= _self_sites(flat.tensors):
                 flat = None  # it was read for another edit, which needed less
         flat = flat or self._lifted(self._below(source, step, sites))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from p2p_core import Edit, PromptToPrompt, errors, loading
+from p2p_core import Edit, PromptToPrompt, errors, loading, tiers
 from p2p_core.memory import MOST, decode_fits, edits_at_once
 from p2p_core.prompt_to_prompt import _budgets
 
@@ -255,3 +255,52 @@ def test_a_folder_of_a_latent_consistency_model(tmp_path: Path) -> None:
     one, two = (p.generate(HOUSE, **SETTINGS) for p in (loaded, own))
     assert one.sampler == two.sampler and one.key != two.key
     assert_close(one.latents, two.latents)
+
+
+# --- pinned memory ------------------------------------------------------------------------------------
+
+
+def test_tensors_share_few_buffers_and_come_back(tmp_path: Path) -> None:
+    """SDXL's step in half precision: 210 tensors in a few buffers, hardly more than their bytes."""
+    sizes = [4096 * 640] * 30 + [1024 * 1280] * 180
+    named = {
+        f"self/{n}/q": torch.empty(size, dtype=torch.float16, device="meta") for n, size in enumerate(sizes)
+    }
+    groups = tiers.grouped(named)
+    assert [name for names in groups for name in names] == list(named) and len(groups) < 25
+    needed = sum(x.nbytes for x in named.values())
+    assert needed <= tiers.pinned_bytes(named) < 1.15 * needed
+    assert tiers.grouped({}) == [] and tiers.pinned_bytes({}) == 0
+
+    small = {f"{n}": torch.randn(1, 3 + n, 8) for n in range(40)} | {"mix/0": torch.eye(3).double()}
+    there: dict[str, torch.Tensor] = {}
+    for names in tiers.grouped(small):
+        flat = torch.cat([small[name].reshape(-1) for name in names])
+        there |= tiers.divided(flat, {name: small[name] for name in names})
+    assert all(torch.equal(there[name], x) and there[name].shape == x.shape for name, x in small.items())
+    wanted = {name: there[name] for name in ("9", "3", "4", "5", "mix/0")}
+    runs = tiers.adjoining(wanted)
+    assert [list(run) for run in runs if "mix/0" not in run] == [["3", "4", "5"], ["9"]]
+    for run in runs:
+        back = tiers.divided(tiers.end_to_end(run).clone(), run)
+        assert all(torch.equal(back[name], small[name]) for name in run)
+
+
+def test_a_host_that_pins_no_more_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = PromptToPrompt(tiny.pipeline())
+    expected = whole.edit(whole.generate(HOUSE, **SETTINGS), WINDOWS[2])
+    budgets = {"device": 0, "host": 1 << 30, "disk": 1 << 30}
+    p2p = PromptToPrompt(tiny.pipeline(), cache_bytes=budgets, cache_folder=tmp_path)
+    to_host, calls = p2p.cache._mover.to_host, []
+
+    def full(tensors: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 2:
+            raise RuntimeError("CUDA error: out of memory")
+        return to_host(tensors)
+
+    monkeypatch.setattr(p2p.cache._mover, "to_host", full)
+    source = p2p.generate(HOUSE, **SETTINGS)
+    assert len(calls) == 3, "it is asked no more"
+    assert source.where == "host memory 1, disk 3 of 4 steps"
+    assert torch.equal(p2p.edit(source, WINDOWS[2]).latents, expected.latents)
