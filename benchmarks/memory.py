@@ -3,7 +3,8 @@
     python -m benchmarks.memory [--model storybook|sd15|sd21|sdxl] [--steps N] [--out docs/memory.json]
 
 Each run is a process of its own. On a GPU its peak is what torch allocated there, on a CPU the process's
-largest resident size; both include the model, whose share is the row "model alone".
+largest resident size; both include the model, whose share is the row "model alone". On a GPU the peak of an
+edit is counted from when its source is made, and begins with all that is still there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,22 @@ from .equality import written
 from .models import NAMES, load
 from .speed import CROSS, EDIT, GUIDANCE, PROMPT, SELF, TARGET, WORDS, final_latents, machine, two
 
-TASKS = (
-    "model alone",
-    "generate",
-    "edit, source on the device",
-    "edit, source recorded again",
-    "side by side",
-)
+MUCH = 1 << 40
+# what is run, and the budgets of the source's tiers meanwhile
+TASKS: dict[str, dict[str, int]] = {
+    "model alone": {},
+    "generate": {"device": MUCH},
+    "edit, source on the device": {"device": MUCH},
+    "edit, source on the host": {"device": 0, "host": MUCH},
+    "edit, source on disk": {"device": 0, "host": 0, "disk": MUCH},
+    "edit, source recorded again": {"device": 0, "host": 0},
+    "side by side": {"device": 0, "host": 0},
+    "generate and edit, offloaded, decoded": {"device": 0, "host": MUCH},
+}
+ALONE, GENERATE, DEVICE, *_, BESIDE, OFFLOADED = TASKS
+# on a GPU: bytes beyond the weights, and in all
+BEYOND = {"sd15": {"edit, source on the device": 4e9, "edit, source on the host": 1e9}}
+IN_ALL = {"sdxl": {OFFLOADED: 16e9}}
 Table = dict[str, Any]
 
 
@@ -69,53 +81,74 @@ def beside(p2p: PromptToPrompt, source: Source) -> None:
 
 def run(name: str, task: str, steps: int) -> Table:
     """One task in this process."""
-    p2p, weights = load(name, cache_bytes=0 if task in (TASKS[3], TASKS[4]) else 1 << 40)
-    table: Table = {"weights": weights, "dtype": str(p2p.dtype).removeprefix("torch.")}
-    if task != TASKS[0]:
+    with tempfile.TemporaryDirectory() as folder:
+        more = {"cache_folder": folder} if "disk" in task else {}
+        p2p, weights = load(name, cache_bytes=TASKS[task], offload=task == OFFLOADED, **more)
+        table: Table = {"weights": weights, "dtype": str(p2p.dtype).removeprefix("torch.")}
+        if p2p.device.type == "cuda" and task == ALONE:
+            torch.cuda.reset_peak_memory_stats()
         states = p2p.record(PROMPT, seed=1, steps=steps, guidance_scale=GUIDANCE)
-        if task == TASKS[1]:
+        if task == GENERATE:
             final_latents(states)
-        else:
-            states.close()
+        elif task != ALONE:
             source = p2p.generate(PROMPT, seed=1, steps=steps, guidance_scale=GUIDANCE)
-            if torch.cuda.is_available():
+            if p2p.device.type == "cuda" and task != OFFLOADED:
                 torch.cuda.reset_peak_memory_stats()
-            if task == TASKS[4]:
+            if task == BESIDE:
                 beside(p2p, source)
+            elif task == OFFLOADED:
+                p2p.edit(source, EDIT)
             else:
                 final_latents(p2p.stream(source, EDIT))
-            if task == TASKS[2]:
+            if task == DEVICE:
                 table["shares"] = shares(source)
                 table["source"] = source.nbytes
-    if torch.cuda.is_available():
-        return table | {"peak": torch.cuda.max_memory_allocated()}
-    return table | {"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        if p2p.device.type == "cuda":
+            return table | {"peak": torch.cuda.max_memory_allocated()}
+        return table | {"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
 
 
-def measure(name: str, steps: int) -> Table:
-    """Every task in a process of its own."""
-    table: Table = {"machine": machine(), "steps": steps, "peaks": {}}
+def measure(name: str, steps: int, save: Callable[[Table], None] = lambda _table: None) -> Table:
+    """Every task in a process of its own. save: hears of the table after each."""
+    table: Table = {"machine": machine(), "steps": steps, "peaks": {}, "failed": {}}
     for task in TASKS:
+        if task == OFFLOADED and not torch.cuda.is_available():
+            continue
         command = [sys.executable, "-m", "benchmarks.memory", "--model", name, "--steps", str(steps)]
-        done = subprocess.run([*command, "--task", task], capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        table["peaks"][task] = found.pop("peak")
-        table |= found
+        done = subprocess.run([*command, "--task", task], capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{task} failed ({done.returncode}):\n{done.stderr}", file=sys.stderr, flush=True)
+            table["failed"][task] = (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]
+        else:
+            found = json.loads(done.stdout.splitlines()[-1])
+            table["peaks"][task] = found.pop("peak")
+            table |= found
+        save(table)
     return table
 
 
 def markdown(name: str, table: Table) -> str:
     """One model's table."""
-    m = table["machine"]
+    m, alone = table["machine"], table["peaks"].get(ALONE)
+    source = (
+        f" A source of {table['steps']} steps holds {table['source'] / 1e6:.1f} MB."
+        if "source" in table
+        else ""
+    )
     lines = [
-        f"**{name}** ({table['weights']}), {table['dtype']}, {table['steps']} steps: {m['device']}, "
-        f"torch {m['torch']}. A source of {table['steps']} steps holds {table['source'] / 1e6:.1f} MB.",
+        f"**{name}** ({table.get('weights', '')}), {table.get('dtype', '')}, {table['steps']} steps: "
+        f"{m['device']}, torch {m['torch']}.{source}",
         "",
-        "| what | MB |",
-        "|---|---|",
+        "| what | MB | beyond the model, MB | at most, on a GPU |",
+        "|---|---|---|---|",
     ]
-    lines += [f"| {what} | {nbytes / 1e6:.2f} |" for what, nbytes in table["shares"].items()]
-    lines += [f"| peak: {task} | {nbytes / 1e6:.0f} |" for task, nbytes in table["peaks"].items()]
+    lines += [f"| {what} | {nbytes / 1e6:.2f} | | |" for what, nbytes in table.get("shares", {}).items()]
+    for task, nbytes in table["peaks"].items():
+        beyond = f"{(nbytes - alone) / 1e6:.0f}" if alone and task != ALONE else ""
+        limit, all_ = BEYOND.get(name, {}).get(task), IN_ALL.get(name, {}).get(task)
+        most = f"{limit / 1e6:.0f} beyond" if limit else f"{all_ / 1e6:.0f} in all" if all_ else ""
+        lines.append(f"| peak: {task} | {nbytes / 1e6:.0f} | {beyond} | {most} |")
+    lines += [f"| failed: {task} | {why} | | |" for task, why in table.get("failed", {}).items()]
     return "\n".join(lines)
 
 
@@ -124,14 +157,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description="Memory of sources.")
     parser.add_argument("--model", choices=[*NAMES, "tiny"], default="storybook")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--task", choices=TASKS, help="one task in this process: a line of JSON")
+    parser.add_argument("--task", choices=list(TASKS), help="one task in this process: a line of JSON")
     parser.add_argument("--out", type=Path, help="a JSON file; beside it the same as .md")
     args = parser.parse_args(argv)
     if args.task:
         print(json.dumps(run(args.model, args.task, args.steps)))
         return
-    table = measure(args.model, args.steps)
-    written(args.out, args.model, table, "# Memory\n\n`python -m benchmarks.memory`", markdown)
+    title = "# Memory\n\n`python -m benchmarks.memory`"
+
+    def save(table: Table) -> None:
+        written(args.out, args.model, table, title, markdown, quiet=True)
+
+    table = measure(args.model, args.steps, save)
+    written(args.out, args.model, table, title, markdown)
+    if table["failed"]:
+        sys.exit(f"Failed: {', '.join(table['failed'])}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,7 +59,7 @@ def load(name: str, **options: Any) -> tuple[PromptToPrompt, str]:
     if name == "storybook":
         p2p, weights = PromptToPrompt.from_pretrained("storybook", **options), "the bundled weights"
     elif name in RANDOM:
-        p2p = PromptToPrompt(random_pipeline(name, options.get("dtype")), **options)
+        p2p = PromptToPrompt(random_pipeline(name, options.get("dtype"), options.get("device")), **options)
         weights = f"{RANDOM[name][2]}'s UNet with random weights, text encoder and VAE stand-ins"
     else:
         p2p = PromptToPrompt(pipeline("v_prediction"), **options)
@@ -70,7 +68,7 @@ def load(name: str, **options: Any) -> tuple[PromptToPrompt, str]:
     return p2p, weights
 
 
-def random_pipeline(name: str, dtype: Any = None) -> Any:
+def random_pipeline(name: str, dtype: Any = None, device: Any = None) -> Any:
     """A pipeline whose UNet has a published configuration, randomly initialised.
 
     Text encoders have the width and length of the model's own but one layer, and the VAE is tiny: both stay
@@ -95,8 +93,13 @@ def random_pipeline(name: str, dtype: Any = None) -> Any:
             pad_token_id=words.pad_token_id,
         )
         encoders.append(kind(config).eval())
-    with _made_in(choose_dtype(dtype, choose_device(None))):  # SDXL's UNet has 10 GB in float32
+    place = choose_device(device)
+    with torch.device(place):  # in float32, 10 GB for SDXL, then rounded: every dtype has the same weights
         unet = UNet2DConditionModel(layers_per_block=2, **unet_config)
+    unet = unet.to(choose_dtype(dtype, place))
+    if place.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -125,13 +128,3 @@ def random_pipeline(name: str, dtype: Any = None) -> Any:
         pipe = StableDiffusionPipeline(**parts, **checker)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-@contextmanager
-def _made_in(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

@@ -7,7 +7,8 @@ Everything is measured in one process in interleaved rounds (the order turns rou
 are medians of each round's ratio, so a machine whose speed drifts does not decide them. "side by side" is the
 way of the public code: both prompts in one batch of four rows, explicit maps in every layer, columns edited
 in one product (tests/side_by_side.py). Text encoding is left out on both sides throughout, and decoding in
-the first two comparisons.
+the first comparisons. Beside the file it is written to, cost against steps, resolution and number of targets
+is drawn.
 
 "sd15", "sd21" and "sdxl" have the sizes of these UNets at 512, 768 and 1024 pixels with random weights: times
 don't depend on what the weights are. Their text encoders and autoencoders are small stand-ins. On a CPU they
@@ -17,7 +18,6 @@ are only compared side by side, with few steps, unless --full is given; a GPU ru
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -33,6 +33,7 @@ import torch
 from p2p_core import Edit, PromptToPrompt, Source
 from tests import by_hand, side_by_side
 
+from . import speed_report as report
 from .models import NAMES, load
 
 PROMPT, TARGET = "a red house on a snowy hill at night", "a red castle on a snowy hill at night"
@@ -129,7 +130,19 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
     def literal() -> None:  # as the paper writes it, and as the tests compare: column by column
         side_by_side.sample(pipe, texts, source.latents[:1], controls, **asked)
 
-    runs = {"side_by_side": public, "edit": ours} | ({"literal": literal} if h * w <= 1024 else {})
+    conditioned = conditions(p2p)
+
+    def plain() -> None:  # the floor: what one picture costs without any of this
+        pipe(
+            **conditioned,
+            latents=source.latents[:1],
+            num_inference_steps=N,
+            guidance_scale=GUIDANCE,
+            output_type="latent",
+        )
+
+    runs = {"side_by_side": public, "edit": ours, "plain": plain}
+    runs |= {"literal": literal} if h * w <= 1024 else {}
     times = Times(rounds, warm_up, **runs)
     gap = (last["ours"] - last["theirs"]).abs().max() / last["theirs"].abs().max()
     literally = {"gain_over_literal": times.ratio("literal", "edit")} if "literal" in runs else {}
@@ -137,6 +150,8 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
         "seconds_side_by_side": times.median("side_by_side"),
         "seconds_edit": times.median("edit"),
         "gain": times.ratio("side_by_side", "edit"),
+        "seconds_plain": times.median("plain"),
+        "over_plain": times.ratio("edit", "plain"),
         "largest_difference_of_latents": float(gap),
     }
 
@@ -208,6 +223,58 @@ def exact_reuse(p2p: PromptToPrompt, source: Source) -> list[Table]:
     return table
 
 
+def first_preview(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
+    """Seconds from a change to the first preview: of a fader that holds from the first step on, and of a
+    window's end, whose steps before are known."""
+    p2p.edit(source, EDIT)
+    seconds: dict[str, list[float]] = {"fader": [], "window": []}
+    for r in range(-1, max(3, rounds)):
+        for what, edit in (
+            ("fader", EDIT.replace(weights={"snowy": 1.1 + r / 50})),
+            ("window", EDIT.replace(cross_steps=0.5 + 0.02 * r)),
+        ):
+            begun = time.perf_counter()
+            states = p2p.stream(source, edit)
+            p2p.preview(next(states))
+            if r >= 0:  # one before, that isn't counted
+                seconds[what].append(time.perf_counter() - begun)
+            states.close()
+    return {f"seconds_{what}": statistics.median(of) for what, of in seconds.items()}
+
+
+def costs(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
+    """What an edit takes against steps and resolution, and each of several targets in one call."""
+    N, (height, width) = source.steps, (source.height, source.width)
+    unit = 8 * p2p.model.factor
+
+    def seconds(of: Source, edits: list[Edit]) -> float:
+        def run() -> None:
+            p2p.forget_edits()
+            states, left = p2p.stream_many(of, edits), len(edits) * of.steps
+            for _ in states:
+                left -= 1
+                if not left:  # to the last step, but not to the pictures
+                    break
+            states.close()
+
+        return Times(rounds, rounds > 1, edit=run).median("edit")
+
+    steps, sizes, targets = [], [], []
+    for n in sorted({max(1, N // 4), max(1, N // 2), N}):
+        other = p2p.generate(PROMPT, seed=2, steps=n, guidance_scale=GUIDANCE)
+        steps.append({"steps": n, "seconds": seconds(other, [EDIT])})
+        p2p.forget(other)
+    for share in (0.5, 0.75, 1.0):
+        h, w = (max(unit, round(share * side / unit) * unit) for side in (height, width))
+        other = p2p.generate(PROMPT, seed=2, steps=N, guidance_scale=GUIDANCE, height=h, width=w)
+        sizes.append({"pixels": f"{w} x {h}", "megapixels": h * w / 1e6, "seconds": seconds(other, [EDIT])})
+        p2p.forget(other)
+    for n in (1, 2, 4, 8):
+        edits = [EDIT.replace(weights={"snowy": 0.5 + k / 8}) for k in range(n)]
+        targets.append({"targets": n, "seconds": seconds(source, edits)})
+    return {"steps": steps, "sizes": sizes, "targets": targets}
+
+
 def sweep(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
     """Eleven windows, 0 to 100 %, as one call and as eleven runs from nothing; decoding in both."""
     edits = [EDIT.replace(cross_steps=n / 10) for n in range(11)]
@@ -264,6 +331,7 @@ def tiers(p2p: PromptToPrompt, steps: int, rounds: int) -> list[Table]:
                 }
             )
             other.forget(source)
+            del other
     return table
 
 
@@ -281,84 +349,56 @@ def machine() -> Table:
     }
 
 
-def measure(name: str, steps: int | None = None, rounds: int | None = None, full: bool = False) -> Table:
-    """All measurements of one model; of a large one on a CPU only the edit against side by side."""
+def measure(
+    name: str,
+    steps: int | None = None,
+    rounds: int | None = None,
+    full: bool = False,
+    save: Callable[[Table], None] = lambda _table: None,
+) -> Table:
+    """All measurements of one model; of a large one on a CPU only the edit against side by side.
+
+    save: hears of the table after each section, so that a run that is cut off leaves what it has.
+    """
     default_steps, default_rounds, warm_up, expected = SETTINGS[name]
-    if torch.cuda.is_available():
-        default_steps, default_rounds, warm_up = 50, 5, True
-        full = True
-    N, rounds = steps or default_steps, rounds or default_rounds
     where = machine()
     p2p, weights = load(name)
+    if p2p.device.type == "cuda":
+        default_steps, default_rounds, warm_up = 30 if name == "sdxl" else 50, 3, True
+        full, expected = True, 3.0 if name in LARGE else expected
+    N, rounds = steps or default_steps, rounds or default_rounds
     source = p2p.generate(PROMPT, seed=1, steps=N, guidance_scale=GUIDANCE)
     table: Table = {
         "machine": where,
         "weights": weights,
         "dtype": str(p2p.dtype).removeprefix("torch."),
+        "device": p2p.device.type,
         "picture": f"{source.width} x {source.height}",
         "steps": N,
         "rounds": rounds,
         "edit": f"cross {CROSS}, self {SELF}, guidance {GUIDANCE}",
         "source_megabytes": source.nbytes / 1e6,
         "expected_gain": expected,
-        "against_side_by_side": against_side_by_side(p2p, source, rounds, warm_up),
+    }
+    sections: dict[str, Callable[[], Any]] = {
+        "against_side_by_side": lambda: against_side_by_side(p2p, source, rounds, warm_up),
+        "first_preview": lambda: first_preview(p2p, source, rounds),
     }
     if name not in LARGE or full:
-        table["cost_of_recording"] = cost_of_recording(p2p, source, rounds, warm_up)
-        table["exact_reuse"] = exact_reuse(p2p, source)
-        table["sweep"] = sweep(p2p, source, min(rounds, 3))
-        table["tiers"] = tiers(p2p, N, min(rounds, 3))
-    where["load_average_after"] = round(os.getloadavg()[0], 1)
+        sections |= {
+            "cost_of_recording": lambda: cost_of_recording(p2p, source, rounds, warm_up),
+            "exact_reuse": lambda: exact_reuse(p2p, source),
+            "sweep": lambda: sweep(p2p, source, min(rounds, 2)),
+            "costs": lambda: costs(p2p, source, min(rounds, 2)),
+            "tiers": lambda: tiers(p2p, N, min(rounds, 2)),
+        }
+    for section, run in sections.items():
+        if section == "tiers":  # what lies on the device for the others is in its way
+            p2p.forget(source)
+        table[section] = run()
+        where["load_average_after"] = round(os.getloadavg()[0], 1)
+        save(table)
     return table
-
-
-# --- what it prints ---------------------------------------------------------------------------------
-
-
-def markdown(name: str, table: Table) -> str:
-    """One model's table."""
-    m, a = table["machine"], table["against_side_by_side"]
-    expected = f"at least {table['expected_gain']}" if table["expected_gain"] else ""
-    lines = [
-        f"**{name}** ({table['weights']}): {table['picture']} pixels, {table['steps']} steps, "
-        f"{table['edit']}, {table['dtype']}; {table['rounds']} interleaved rounds. {m['processor']}, "
-        f"{m['cores']} cores, {m['threads']} threads, {m['device']}, torch {m['torch']}, load average "
-        f"{m['load_average_before']} to {m['load_average_after']}. A recorded source holds "
-        f"{table['source_megabytes']:.1f} MB.",
-        "",
-        "| what | measured | expected |",
-        "|---|---|---|",
-        f"| an edit, all steps computed | {a['seconds_edit']:.2f} s | |",
-        f"| the same side by side (4 rows, explicit maps) | {a['seconds_side_by_side']:.2f} s | |",
-        f"| side by side / edit | **{a['gain']:.2f}** | {expected} |",
-    ]
-    if "gain_over_literal" in a:
-        lines.append(f"| side by side, columns edited one by one / edit | {a['gain_over_literal']:.2f} | |")
-    if "cost_of_recording" in table:
-        c = table["cost_of_recording"]
-        lines += [
-            f"| diffusers' own pipeline, one picture | {c['seconds_diffusers']:.2f} s | |",
-            f"| generate, recorded | {c['seconds_generate']:.2f} s, {c['overhead_percent']:+.1f} % "
-            "| at most +5 % |",
-        ]
-    for row in table.get("exact_reuse", ()):
-        lines.append(
-            f"| {row['what']} | {row['steps_computed']} steps, {row['unet_calls']} UNet calls, "
-            f"{row['seconds']:.2f} s | |"
-        )
-    if "sweep" in table:
-        s = table["sweep"]
-        lines += [
-            f"| sweep of 11 windows, steps | {s['steps_sweep']} of {s['steps_alone']}: "
-            f"{s['steps_percent']:.0f} % | at most 62 % |",
-            f"| sweep of 11 windows, time | {s['seconds_sweep']:.2f} of {s['seconds_alone']:.2f} s: "
-            f"{s['time_percent']:.0f} % | at most 60 % |",
-        ]
-    for row in table.get("tiers", ()):
-        lines.append(
-            f"| an edit, source in {row['where']} | {row['seconds']:.2f} s, {row['megabytes']:.1f} MB | |"
-        )
-    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -371,15 +411,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
     args = parser.parse_args(argv)
     for name in NAMES if args.model == "all" else (args.model,):
-        table = measure(name, args.steps, args.rounds, args.full)
-        print(markdown(name, table), end="\n\n", flush=True)
-        if args.out:
-            tables = json.loads(args.out.read_text()) if args.out.exists() else {}
-            tables[name] = table
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(tables, indent=2) + "\n")
-            pages = ["# Speed", "`python -m benchmarks.speed`", *(markdown(*item) for item in tables.items())]
-            args.out.with_suffix(".md").write_text("\n\n".join(pages) + "\n")
+
+        def save(table: Table, name: str = name) -> None:
+            if args.out:
+                report.written(args.out, name, table)
+
+        table = measure(name, args.steps, args.rounds, args.full, save)
+        print(report.markdown(name, table), end="\n\n", flush=True)
+        save(table)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,7 @@ class RowEdit:
     self_pixels: float  # self-attention is injected on grids of at most so many pixels; 0: nowhere
 
 
+OWN = 0  # where the target's own values stand among those of mixes, which go by their ids
 PLAIN = RowEdit(take=None, keep=torch.ones(1), self_pixels=0)
 
 
@@ -189,17 +190,22 @@ class Injection:
             )
         takes = [row.take for row in rows if row.take is not None]
         self.take = torch.stack(takes) if takes else None  # (len(taking), S, T)
-        self._mixed: dict[int, Tensor | None] = {}
+        # what is made once and read by every step whose record has the same mixes (None: identity), by their
+        # ids, with what it was made from
+        self._mixed: dict[int, tuple[object, Tensor | None]] = {}
+        self._values: dict[tuple[str, int], tuple[Tensor, Tensor | None, Tensor]] = {}
         self._index: dict[tuple[int, ...], Tensor] = {}
         self._on = (device, dtype)
 
     def of(self, record: Record | None) -> Injection:
-        """The same edits of another step's record: what is on the device already stays there."""
+        """The same edits of another step's record: what was made for its mixes stays on the device."""
         other = copy.copy(self)
         other.record = record or Record()
-        if self.take is not None:
-            self.mixed(None)
-        other._mixed = {id(None): self._mixed[id(None)]} if self.take is not None else {}
+        alive = {OWN, id(None)} | {id(term.mix) for terms in other.record.cross.values() for term in terms}
+        for mix in self._mixed.keys() - alive:
+            del self._mixed[mix]
+        for site, mix in [key for key in self._values if key[1] not in alive]:
+            del self._values[site, mix]
         return other
 
     def index(self, rows: list[int]) -> Tensor:
@@ -224,8 +230,31 @@ class Injection:
             assert self.take is not None
             M = self.take if mix is None else mix.cpu() @ self.take
             square = M.shape[1] == M.shape[2] and bool((M == torch.eye(M.shape[1])).all())
-            self._mixed[key] = None if square else M.to(*self._on, non_blocking=True)
-        return self._mixed[key]
+            self._mixed[key] = (mix, None if square else M.to(*self._on, non_blocking=True))
+        return self._mixed[key][1]
+
+    def taken(self, site: Site, v: Tensor, mix: Tensor | None, first: int) -> Tensor:
+        """mix take V* of the rows that take, (len(taking), S, C): made anew only when V* or the mix changes.
+
+        v: (first + n, T, C), the text's values, below those of the `first` unconditional rows.
+        """
+        known = self._values.get((site.name, id(mix)))
+        if known is None or known[0] is not v:
+            M, values = self.mixed(mix), self.rows_of(v, [first + r for r in self.taking])
+            known = (v, mix, values if M is None else M @ values)
+            self._values[site.name, id(mix)] = known
+        return known[2]
+
+    def kept(self, site: Site, v: Tensor, first: int) -> Tensor:
+        """keep V* of the rows that keep, below the unconditional ones: (first + len(keeping), T, C)."""
+        known = self._values.get((site.name, OWN))
+        if known is None or known[0] is not v:
+            values = self.rows_of(v, [*range(first), *(first + r for r in self.keeping)])
+            if self.keep is not None:
+                values = torch.cat([values[:first], values[first:] * self.keep])
+            known = (v, None, values)
+            self._values[site.name, OWN] = known
+        return known[2]
 
     def self_rows(self, pixels: int) -> list[int]:
         return [r for r, row in enumerate(self.rows) if pixels <= row.self_pixels]
@@ -349,27 +378,22 @@ class Processor:
         site, keeping, taking = self.site, injection.keeping, injection.taking
         index = [*range(first), *(first + r for r in keeping)]
         rows_of = injection.rows_of
-        v_own = rows_of(v, index)
-        if injection.keep is not None:
-            v_own = torch.cat([v_own[:first], v_own[first:] * injection.keep])
-        q_own = rows_of(q, [*range(first), *(first + rows.index(r) for r in keeping)])
-        out_own = attend(q_own, rows_of(k, index), v_own, site) if index else q[:0]
-        if not taking:
-            if len(keeping) == n:
-                return out_own
-            taken = None
-        else:
-            v_taking = rows_of(v, [first + r for r in taking])
-            taken = None
-            for term in injection.record.cross[site.name]:
-                M = injection.mixed(term.mix)
-                v_term = v_taking if M is None else M @ v_taking  # (len(taking), S, C)
-                part = attend(_repeat(term.q, len(taking)), _repeat(term.k, len(taking)), v_term, site)
-                taken = part if taken is None else taken + part
+        out_own = q[:0]
+        if index:
+            q_own = rows_of(q, [*range(first), *(first + rows.index(r) for r in keeping)])
+            out_own = attend(q_own, rows_of(k, index), injection.kept(site, v, first), site)
+        if not taking and len(keeping) == n:
+            return out_own
+        taken: Tensor | None = None
+        for term in injection.record.cross[site.name] if taking else ():
+            v_term = injection.taken(site, v, term.mix, first)  # (len(taking), S, C)
+            part = attend(_repeat(term.q, len(taking)), _repeat(term.k, len(taking)), v_term, site)
+            taken = part if taken is None else taken + part
         if taken is not None and len(taking) == n and not keeping:
             return torch.cat([out_own, taken]) if first else taken
         if taken is not None and len(taking) == n and len(keeping) == n:
-            return torch.cat([out_own[:first], out_own[first:] + taken])
+            out_own[first:] += taken
+            return out_own
         out = out_own.new_zeros(first + n, *out_own.shape[1:])
         out.index_copy_(0, injection.index(index), out_own)
         if taken is not None:

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from .attention import Record, Site
-from .masks import mask_array
 from .plan import BlendStep
+from .runs import drawn_region
 from .source import BlendSums
 
 
@@ -45,21 +45,31 @@ def add_up(
     )
 
 
-def region(sums: BlendSums, blend: BlendStep, latent: tuple[int, int]) -> Tensor:
-    """How much of the edit stays, (h, w) float32 in 0..1 at the latent's size, where the maps lie.
+def region(
+    sums: BlendSums,
+    blend: BlendStep,
+    latent: tuple[int, int],
+    device: torch.device | str = "cpu",
+    drawn: Tensor | None = None,
+) -> Tensor:
+    """How much of the edit stays, (h, w) float32 in 0..1 at the latent's size, on the maps' device.
 
     The union of both words' regions and of what is drawn, less the subtracted one; then its edge is faded.
+    drawn: `drawn_region` of the blend's mask, made before.
     """
     assert blend.threshold is not None
-    inside = torch.zeros(latent)
-    for summed in (sums.source, sums.target):
-        if summed is not None:
-            inside = inside.to(summed.device).maximum(_above(summed, latent, blend.threshold, spread=True))
+    parts = [
+        _above(summed, latent, blend.threshold, spread=True)
+        for summed in (sums.source, sums.target)
+        if summed is not None
+    ]
     if blend.mask is not None:
-        inside = inside.maximum(_drawn(blend.mask, latent).to(inside.device))
+        parts.append(drawn_region(blend.mask, latent).to(device) if drawn is None else drawn)
+    inside = parts[0] if parts else torch.zeros(latent, device=device)
+    for part in parts[1:]:
+        inside = inside.maximum(part)
     if sums.subtract is not None and blend.subtract_threshold is not None:
-        out = _above(sums.subtract, latent, blend.subtract_threshold, spread=False)
-        inside = inside.to(out.device) * (1 - out)
+        inside = inside * (1 - _above(sums.subtract, latent, blend.subtract_threshold, spread=False))
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
 
 
@@ -74,11 +84,6 @@ def blended(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
     m = mask.to(inside.dtype)
     # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
     return torch.where(m == 0, outside, torch.where(m == 1, inside, outside.lerp(inside, m)))
-
-
-def _drawn(mask: str, latent: tuple[int, int]) -> Tensor:
-    """A drawn mask at the latent's size: a cell is in as far as it is painted."""
-    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
 
 
 def _faded(inside: Tensor, width: float) -> Tensor:

@@ -64,7 +64,7 @@ class RecordCache(Generic[V]):
         self.nbytes = 0
         self._evicted = evicted
         self._sources: OrderedDict[str, dict[int, tuple[V, int]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: closing a generator may come in between
 
     def get(self, source: str, step: int) -> V | None:
         with self._lock:
@@ -133,7 +133,7 @@ class LRU(Generic[V]):
         self.budget = budget
         self.nbytes = 0
         self._items: OrderedDict[tuple[str, bytes], tuple[V, int]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: closing a generator may come in between
 
     def get(self, key: tuple[str, bytes]) -> V | None:
         with self._lock:

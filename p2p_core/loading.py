@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 
 from .errors import UnknownModel, UnsupportedModel, shown
@@ -25,7 +26,9 @@ MORE = ("text_encoder_2", "tokenizer_2")  # of SDXL
 FAMILIES: dict[str, Any] = {
     "StableDiffusionPipeline": StableDiffusionPipeline,
     "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
+    "LatentConsistencyModelPipeline": StableDiffusionPipeline,  # the same parts
 }
+TAESD = {False: "madebyollin/taesd", True: "madebyollin/taesdxl"}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Progress = Callable[[str, float], None]  # (what is going on, fraction done)
@@ -126,12 +129,43 @@ def _from_file(
         return FAMILIES[family].from_single_file(
             str(file), torch_dtype=dtype, **more, **_without_checker(family)
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SingleFileComponentError) as error:
         why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UnknownModel(
             f"{file.name} could not be loaded ({why}). It holds weights alone: give a diffusers folder of "
             "its family as config, or load it where the Hub can be reached."
         ) from error
+
+
+def find_preview_vae(which: Any, two: bool) -> Any:
+    """A small autoencoder for previews. which: one that is there already; a folder; "auto": TAESD for the
+    family (two: SDXL's) where an earlier download left it in the Hub's cache; None: none.
+
+    Raises `UnsupportedModel`, `UnknownModel`.
+    """
+    if which is None or (isinstance(which, torch.nn.Module) and getattr(which, "decode", None) is not None):
+        return which
+    if not isinstance(which, (str, Path)):
+        raise UnsupportedModel(
+            "preview_vae is a small autoencoder for the same latents, such as diffusers' AutoencoderTiny, a "
+            f"folder that holds one, or auto; got {type(which).__name__}."
+        )
+    folder = Path(which)
+    if which == "auto":
+        import huggingface_hub
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            folder = Path(huggingface_hub.snapshot_download(TAESD[two], local_files_only=True))
+        except (OSError, LocalEntryNotFoundError, HfHubHTTPError, ValueError):
+            return None
+    try:
+        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if which == "auto":  # half a download: previews are only a little coarser without
+            return None
+        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UnknownModel(f"{folder} holds no AutoencoderTiny for previews ({why}).") from error
 
 
 def _folder(name: str | Path, on_progress: Progress | None) -> Path:

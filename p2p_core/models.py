@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from .attention import Call, Processor, Site, find_sites, installed
 from .errors import BadLatents, BadSize, UnsupportedModel, shown
-from .loading import PARTS
-from .sampler import guided
-from .texts import Text, TextEncoders, weights_stamp
+from .loading import MORE, PARTS, find_preview_vae
+from .memory import decode_fits, empty_cache, free_bytes
+from .previews import LinearPreview
+from .sampler import check_scheduler, guided
+from .texts import Text, TextEncoders, lent, weights_stamp
 from .words import Prompt
 
 
@@ -30,6 +33,7 @@ class Model:
         dtype: torch.dtype,
         name: str,
         preview_vae: Any = None,
+        offload: bool = False,
     ) -> None:
         missing = [part for part in PARTS if getattr(pipe, part, None) is None]
         if missing:
@@ -43,13 +47,24 @@ class Model:
                 f"Expected a UNet that takes the autoencoder's {latent_channels} latent channels; got one "
                 f"that takes {channels}, as those for inpainting do."
             )
+        check_scheduler(pipe.scheduler)
+        hooked = [part for part in (*PARTS, *MORE) if _hooked(getattr(pipe, part, None))]
+        if hooked:
+            raise UnsupportedModel(
+                f"accelerate moves {', '.join(hooked)} about (enable_model_cpu_offload or a device_map); "
+                "expected a pipeline without its hooks: pipe.remove_all_hooks() takes them away, and "
+                "offload=True here saves memory too."
+            )
         self.pipe, self.name, self.device, self.dtype = pipe, name, device, dtype
-        self.texts = TextEncoders(pipe, device, dtype)
+        self.offload = offload and device.type != "cpu"
+        self.texts = TextEncoders(pipe, device, dtype, self.offload)
         upcast = self.texts.two and dtype == torch.float16 and pipe.vae.config.force_upcast
         self.vae_dtype = torch.float32 if upcast else dtype  # SDXL's autoencoder overflows in float16
-        for part in (pipe.unet, *self.texts.encoders):
-            part.to(device=device, dtype=dtype).eval()
-        pipe.vae.to(device=device, dtype=self.vae_dtype).eval()
+        home = torch.device("cpu") if self.offload else device
+        pipe.unet.to(device=device, dtype=dtype).eval()
+        for encoder in self.texts.encoders:
+            encoder.to(device=home, dtype=dtype).eval()
+        pipe.vae.to(device=home, dtype=self.vae_dtype).eval()
         if device.type == "cuda":  # what convolutions run fastest on there
             for part in (pipe.unet, pipe.vae):
                 part.to(memory_format=torch.channels_last)
@@ -63,17 +78,13 @@ class Model:
         h, w = (size, size) if isinstance(size, int) else size
         self.default_size = (h * self.factor, w * self.factor)
         self._processors = {site: Processor(site) for site in self.sites}
-        self._times: dict[tuple[float, torch.dtype], Tensor] = {}
-        if preview_vae is not None:
-            if getattr(preview_vae, "decode", None) is None or not isinstance(preview_vae, torch.nn.Module):
-                raise UnsupportedModel(
-                    "preview_vae is a small autoencoder for the same latents, such as diffusers' "
-                    f"AutoencoderTiny; got {type(preview_vae).__name__}."
-                )
-            preview_vae.to(device=device, dtype=dtype).eval()
-        self.preview_vae = preview_vae
-        self._rgb: Tensor | None = None  # (C + 1, 3): latents -> RGB by least squares
         self._light_vae = sum(p.numel() for p in pipe.vae.decoder.parameters()) < 10_000_000
+        if preview_vae == "auto" and (self._light_vae or device.type != "cuda"):
+            preview_vae = None  # decoding is quick, or even a small decoder is not
+        self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
+        if self.preview_vae is not None:
+            self.preview_vae.to(device=device, dtype=dtype).eval()
+        self._linear = LinearPreview()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -177,23 +188,31 @@ class Model:
         return out
 
     def _time(self, t: Tensor) -> Tensor:
-        """A timestep on the device: copied there once, so that no step waits for it."""
-        if t.device == self.device:
-            return t
-        key = (float(t), t.dtype)
-        if key not in self._times:
-            self._times[key] = t.to(self.device)
-        return self._times[key]
+        """A timestep on the device, where those of `Records.sampler` lie already."""
+        return t if t.device.type == self.device.type else t.to(self.device)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:
-        """Latents (C, h, w) or (1, C, h, w) -> picture."""
+        """Latents (C, h, w) or (1, C, h, w) -> picture. In tiles where the device's memory is low."""
+        z = latents.reshape(1, *latents.shape[-3:]).to(self.device)
         vae = self.pipe.vae
-        x = latents.reshape(1, *latents.shape[-3:]).to(self.device, self.vae_dtype)
-        own = self._own_spread()
+        x, own = z.to(self.vae_dtype), self._own_spread()
         x = x * own[0] / vae.config.scaling_factor + own[1] if own else x / vae.config.scaling_factor
-        pixels = vae.decode(x, return_dict=False)[0]
+        with lent(vae, self.device, self.offload):
+            pixels = self._decoded(x)
+        if self.preview_vae is None and not self._light_vae:
+            self._linear.learn(z, pixels)
         return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
+
+    def _decoded(self, x: Tensor) -> Tensor:
+        vae, (h, w) = self.pipe.vae, x.shape[-2:]
+        pixels = (h * self.factor, w * self.factor)
+        if decode_fits(vae, pixels, x.element_size(), free_bytes(self.device)):
+            with suppress(torch.OutOfMemoryError):
+                return vae.decode(x, return_dict=False)[0]
+        empty_cache(self.device)
+        with tiled(vae, max(8, min(64, max(h, w) // 2)), self.factor):
+            return vae.decode(x, return_dict=False)[0]
 
     @torch.no_grad()
     def encode(self, picture: Image.Image) -> Tensor:
@@ -201,7 +220,8 @@ class Model:
         vae = self.pipe.vae
         x = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
         x = x.to(self.device, self.vae_dtype) / 127.5 - 1
-        z, own = vae.encode(x).latent_dist.mean, self._own_spread()
+        with lent(vae, self.device, self.offload):
+            z, own = vae.encode(x).latent_dist.mean, self._own_spread()
         z = ((z - own[1]) / own[0] if own else z) * vae.config.scaling_factor
         return z.to(self.dtype)  # type: ignore[no-any-return]
 
@@ -215,30 +235,38 @@ class Model:
 
     def preview(self, latents: Tensor) -> Image.Image:
         """A quick look at latents: by the preview's autoencoder if there is one, decoded where the decoder is
-        small or on a GPU, else by a linear map to RGB.
-
-        The map is fitted to pictures decoded before, so it needs no constants of any one model.
-        """
+        small, else by a linear map to RGB that is fitted to the pictures decoded before."""
         x = latents.reshape(latents.shape[-3:])
         if self.preview_vae is not None:
             with torch.no_grad():
                 pixels = self.preview_vae.decode(x[None].to(self.device, self.dtype), return_dict=False)[0]
             return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
-        if self._light_vae or self.device.type == "cuda" or self._rgb is None:
+        if self._light_vae or not self._linear.learned:
             return self.decode(x)
-        C, h, w = x.shape
-        flat = torch.cat([x.float().cpu().reshape(C, -1).T, torch.ones(h * w, 1)], 1)  # (h w, C + 1)
-        rgb = (flat @ self._rgb).reshape(h, w, 3).clamp(0, 1).mul(255).byte().numpy()
-        return Image.fromarray(rgb).resize((w * self.factor, h * self.factor), Image.Resampling.BILINEAR)
-
-    def learn_preview(self, latents: Tensor, image: Image.Image) -> None:
-        """Fit the linear preview to a decoded picture."""
-        if not bool(latents.isfinite().all()):
-            return
-        C, h, w = latents.shape[-3:]
-        flat = torch.cat([latents.float().cpu().reshape(C, -1).T, torch.ones(h * w, 1)], 1)
-        small = np.asarray(image.convert("RGB").resize((w, h), Image.Resampling.BOX), np.float32) / 255
-        self._rgb = torch.linalg.lstsq(flat, torch.from_numpy(small.reshape(-1, 3))).solution
+        return self._linear.picture(x, self.factor)
 
     def layers(self) -> Mapping[Site, Any]:
         return self._layers
+
+
+def _hooked(part: Any) -> bool:
+    """Whether accelerate moves a part or some of its layers."""
+    modules = part.modules() if isinstance(part, torch.nn.Module) else ()
+    return any(hasattr(module, "_hf_hook") for module in modules)
+
+
+@contextmanager
+def tiled(vae: Any, latent: int, factor: int) -> Iterator[None]:
+    """An autoencoder that decodes in overlapping tiles of so many latents a side; as before when it ends."""
+    names = ("use_tiling", "tile_latent_min_size", "tile_sample_min_size")
+    if any(not hasattr(vae, name) for name in names):
+        yield
+        return
+    before = [getattr(vae, name) for name in names]
+    try:
+        for name, value in zip(names, (True, latent, latent * factor), strict=True):
+            setattr(vae, name, value)
+        yield
+    finally:
+        for name, value in zip(names, before, strict=True):
+            setattr(vae, name, value)

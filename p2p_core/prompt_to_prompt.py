@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +31,9 @@ from .attention import Call, Record, Site, map_sites
 from .blend import add_up, blended, over, region
 from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edits import Edit
-from .errors import BadSource, shown
+from .errors import BadSource, NotEnoughMemory, shown
 from .loading import Progress, choose_device, choose_dtype, load
+from .memory import edits_at_once, empty_cache, free_bytes
 from .models import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
@@ -56,7 +58,8 @@ class PromptToPrompt(RealPictures):
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
     torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
     to keep inversions of real pictures in, or None. preview_vae: diffusers' AutoencoderTiny for the model's
-    latents (TAESD), or None.
+    latents (TAESD), a folder that holds one, "auto" (on a GPU, if it is in the Hub's cache), or None.
+    offload: text encoders and autoencoder are on the GPU only while they work, which saves its memory.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -77,16 +80,18 @@ class PromptToPrompt(RealPictures):
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
         preview_vae: Any = None,
+        offload: bool = False,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
         name = model_name or checks.pipe_name(pipe)
-        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae)
+        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae, offload)
         self.lock = threading.RLock()
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
         self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
         self.shelf = None if inversions is None else Shelf(inversions)
+        self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
         self._prompts: dict[str, Prompt] = {}
         self._last_version = self.model.version()
         self._states: LRU[StepState] = LRU(STATE_BYTES)
@@ -103,7 +108,8 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
-        preview_vae: Any = None,
+        preview_vae: Any = "auto",
+        offload: bool = False,
         config: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
@@ -124,6 +130,7 @@ class PromptToPrompt(RealPictures):
             cache_dtype=cache_dtype,
             inversions=inversions,
             preview_vae=preview_vae,
+            offload=offload,
             model_name=str(name),
         )
 
@@ -193,7 +200,7 @@ class PromptToPrompt(RealPictures):
         """`generate` as a generator: yields a `StepState` a step and returns the `Source`.
 
         latents: start latents (1, C, h, w), standard normal, instead of the seed's. height and width in
-        pixels. sampler: see `sampler`; "auto" is ddim, or lcm where the model asks for it. The noise of a
+        pixels. sampler: see `sampler`; "auto" is that of the model's scheduler. The noise of a
         stochastic sampler follows the start latents out of the same seed. Equal to diffusers' own pipeline
         with the scheduler of that name for the same start latents or CPU generator. Raises a `P2PError`.
         """
@@ -206,7 +213,7 @@ class PromptToPrompt(RealPictures):
         x_T = draws[:1] if latents is None else self.model.check_latents(latents, size)
         x_T = x_T if solver.start == 1 else solver.start * x_T
         added = draws[1:] if fresh else None
-        kept = (P.ids, negative.ids, len(solver), scale, size, solver.name, bytes_of(x_T))
+        kept = (P.ids, negative.ids, len(solver), scale, size, solver.numbers, bytes_of(x_T))
         key = key_of(id(self.model), self._version(), *kept, b"" if added is None else bytes_of(added))
         given_seed = checks.seed(seed) if latents is None else None
         return self._record(P, negative, solver, scale, size, x_T, given_seed, key, added=added)
@@ -231,7 +238,7 @@ class PromptToPrompt(RealPictures):
         sampler = self.records.sampler(len(path) - 1)
         size = (path.shape[-2], path.shape[-1])
         path = torch.cat([self.model.check_latents(z[None], size) for z in path])
-        kept = (P.ids, negative.ids, len(sampler), scale, size, bytes_of(path))
+        kept = (P.ids, negative.ids, len(sampler), scale, size, sampler.numbers, bytes_of(path))
         key = key_of(id(self.model), self._version(), *kept)
         return self._record(P, negative, sampler, scale, size, path, None, key)
 
@@ -253,12 +260,15 @@ class PromptToPrompt(RealPictures):
         begun = time.perf_counter()
         N, path, free = len(sampler), [given[:1]], len(given) == 1
         denoised: list[Tensor] = []
-        done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
+        with self.lock:
+            self._clear_dropped()
+            done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         run = Run(self.model, size, scale)
         try:
             for i in range(N):
                 unconditional = negative if own is None else own[i, None]
                 with self.lock, torch.no_grad():
+                    self._clear_dropped()
                     call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
                     # on a given path guidance has no say
                     text = run.rows(unconditional, [P]) if free else run.text([P])
@@ -273,7 +283,7 @@ class PromptToPrompt(RealPictures):
             done = True
         finally:
             if not done:  # stopped half way, so nobody can name this source
-                self.cache.drop(key)
+                self._drop(key)
         image = self._decode(key, b"", path[-1])
         return Source(
             prompt=P,
@@ -292,6 +302,7 @@ class PromptToPrompt(RealPictures):
             sampler=sampler.name,
             noise=added,
             denoised=torch.cat(denoised[:-1]) if len(denoised) > 1 else None,
+            solver=sampler,
         )
 
     def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
@@ -328,7 +339,7 @@ class PromptToPrompt(RealPictures):
         if first > 0:
             yield replace(state, reused=True)
         for i in range(first, N):
-            state = self._advance(source, i, [state], [plan], run)[0]
+            state = (self._tried(source, i, [state], [plan], run) or [state])[0]
             yield state
         return self._result(source, plan, state, N - first, begun)
 
@@ -352,14 +363,20 @@ class PromptToPrompt(RealPictures):
         run = self._run(source)
         states = [self._furthest(source, plan) for plan in plans]
         computed = [0] * len(plans)
+        at_once = self._rows_at_once(source)
         for i in range(source.steps):
             nodes: dict[bytes, list[int]] = {}
             for p, plan in enumerate(plans):
                 if states[p].index == i:
                     nodes.setdefault(plan.digest(i + 1), []).append(p)
             firsts = [members[0] for members in nodes.values()]
-            for chunk in _chunks(firsts, self._rows_at_once(source)):
-                after = self._advance(source, i, [states[p] for p in chunk], [plans[p] for p in chunk], run)
+            while firsts:
+                chunk = firsts[:at_once]
+                after = self._tried(source, i, [states[p] for p in chunk], [plans[p] for p in chunk], run)
+                if after is None:  # memory ran out: fewer at once from here on
+                    at_once = len(chunk) // 2
+                    continue
+                firsts = firsts[at_once:]
                 for p, state in zip(chunk, after, strict=True):
                     computed[p] += 1
                     for member in nodes[plans[p].digest(i + 1)]:
@@ -369,6 +386,22 @@ class PromptToPrompt(RealPictures):
             self._result(source, plan, state, count, begun)
             for plan, state, count in zip(plans, states, computed, strict=True)
         ]
+
+    def _tried(
+        self, source: Source, i: int, states: list[StepState], plans: list[Plan], run: Run
+    ) -> list[StepState] | None:
+        """`_advance`, or None if the device's memory ran out. Raises `NotEnoughMemory` for a single edit."""
+        try:
+            return self._advance(source, i, states, plans, run)
+        except torch.OutOfMemoryError as error:
+            if len(states) == 1:
+                h, w = source.height, source.width
+                raise NotEnoughMemory(
+                    f"One edit of {w} x {h} pixels does not fit into what is free on {self.device}; "
+                    "a smaller cache_bytes, offload=True or half precision leaves more of it."
+                ) from error
+        empty_cache(self.device)  # here, where the error's frames hold no tensors any more
+        return None
 
     def _advance(
         self,
@@ -380,11 +413,12 @@ class PromptToPrompt(RealPictures):
     ) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
         n, scale, run = len(states), source.guidance_scale, run or self._run(source)
-        sampler = self.records.sampler(source.steps, source.sampler)
+        sampler = self.records.solver(source)
         todo = [plan.steps[i] for plan in plans]
         size = source.latent_size
         sites = map_sites(self.model.sites, size)
         with self.lock, torch.no_grad():
+            self._clear_dropped()
             own = source.unconditional
             negative = self.prompt(source.negative_prompt) if own is None else own[i, None]
             text = run.rows(negative, [plan.target for plan in plans])
@@ -411,7 +445,7 @@ class PromptToPrompt(RealPictures):
                 own, own_0 = (y[r : r + 1].clone() if n > 1 else y for y in (x, x_0))
                 new = replace(state, index=i + 1, latents=own, denoised=own_0, reused=False)
                 if step.blend is not None:
-                    new = self._blend(source, new, step, call, r, record, sites)
+                    new = self._blend(source, new, step, call, r, record, sites, run)
                 self._states.put((source.key, plans[r].digest(i + 1)), new, new.nbytes)
                 after.append(new)
         return after
@@ -425,6 +459,7 @@ class PromptToPrompt(RealPictures):
         row: int,
         record: Record | None,
         sites: tuple[Site, ...],
+        run: Run,
     ) -> StepState:
         """Local blend after a step: outside the words' region the latents become the source's.
 
@@ -437,7 +472,8 @@ class PromptToPrompt(RealPictures):
         sums = add_up(state.sums, step.blend, record, target, subtract, sites, sites[0].grid(size))
         if step.blend.threshold is None:
             return replace(state, sums=sums)
-        mask = region(sums, step.blend, size).to(self.device)
+        drawn = None if step.blend.mask is None else run.drawn(step.blend.mask)
+        mask = region(sums, step.blend, size, self.device, drawn)
         theirs, denoised = source.after(state.index), state.denoised
         if theirs.denoised is not None and denoised is not None:
             denoised = blended(denoised, theirs.denoised, mask)
@@ -455,7 +491,7 @@ class PromptToPrompt(RealPictures):
             state = self._known(source, plan, k)
             path.append(state or self._advance(source, k - 1, path[-1:], [plan], run)[0])  # forgotten since
         denoised = [state.denoised for state in path[1:-1] if state.denoised is not None]
-        remembers = self.records.sampler(source.steps, source.sampler).history and denoised
+        remembers = self.records.solver(source).history and denoised
         return Source(
             prompt=plan.target,
             seed=source.seed,
@@ -475,6 +511,7 @@ class PromptToPrompt(RealPictures):
             noise=source.noise,
             denoised=torch.cat(denoised) if remembers else None,
             inversion=source.inversion,
+            solver=source.solver,
         )
 
     # --- looks --------------------------------------------------------------------------------------
@@ -509,13 +546,28 @@ class PromptToPrompt(RealPictures):
 
     def forget(self, source: Source) -> None:
         """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
-        for store in (self.cache, self._states, self._images):
-            store.drop(source.key)
+        with self.lock:
+            for store in (self.cache, self._states, self._images):
+                store.drop(source.key)
 
     def forget_edits(self) -> None:
         """Forget every edit's states, but keep what was recorded of sources."""
         self._states.clear()
         self._images.clear()
+
+    def _drop(self, key: str) -> None:
+        """Forget what was recorded under a key: now if no other thread runs the model, else before the next
+        step. A generator may be closed by the garbage collector, in any thread, which must not wait here."""
+        self._dropped.append(key)
+        if self.lock.acquire(blocking=False):
+            try:
+                self._clear_dropped()
+            finally:
+                self.lock.release()
+
+    def _clear_dropped(self) -> None:
+        while self._dropped:
+            self.cache.drop(self._dropped.popleft())
 
     # --- small parts --------------------------------------------------------------------------------
 
@@ -533,9 +585,11 @@ class PromptToPrompt(RealPictures):
         return Run(self.model, source.latent_size, source.guidance_scale)
 
     def _rows_at_once(self, source: Source) -> int:
-        """Edits in one batch: as many as keep the UNet's activations moderate."""
-        h, w = source.latent_size
-        return max(1, min(16, 16 * 1024 // (h * w))) if self.device.type == "cpu" else 8
+        """Edits in one batch: as many as fit into what is free."""
+        rows = 2 if self.model.guided(source.guidance_scale) else 1
+        item = torch.finfo(self.dtype).bits // 8
+        free = free_bytes(self.device)
+        return edits_at_once(self.pipe.unet, source.latent_size, item, rows, free)
 
     def _source(self, source: object) -> Source:
         if not isinstance(source, Source):
@@ -590,7 +644,6 @@ class PromptToPrompt(RealPictures):
         image = self._images.get((key, digest))
         if image is None:
             image = self.decode(latents)
-            self.model.learn_preview(latents, image)
             self._images.put((key, digest), image, 3 * image.width * image.height)
         return image
 
@@ -598,15 +651,11 @@ class PromptToPrompt(RealPictures):
 def _budgets(given: dict[str, int] | None, device: torch.device, folder: str | Path | None) -> dict[str, int]:
     """Bytes for each tier: what is given, and what is free where nothing is."""
     disk = 0 if folder is None else disk_budget(Path(folder).expanduser().absolute())
-    if given is None:
-        return {"device": auto_budget(device), "host": host_budget(device), "disk": disk}
-    return {"disk": disk, **given}
+    given = {} if given is None else given
+    device_bytes = given["device"] if "device" in given else auto_budget(device)
+    return {"host": host_budget(device), "disk": disk, **given, "device": device_bytes}
 
 
 def _of_step(noise: Tensor | None, i: int) -> Tensor | None:
     """What a stochastic sampler adds in step i, (1, C, h, w). The last step adds nothing."""
     return None if noise is None or i >= len(noise) else noise[i, None]
-
-
-def _chunks(items: list[int], size: int) -> Iterable[list[int]]:
-    return (items[i : i + size] for i in range(0, len(items), size))

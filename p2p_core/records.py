@@ -13,7 +13,7 @@ from .errors import BadSource, BadSteps, shown
 from .models import Model
 from .plan import StepPlan, check_steps
 from .runs import Run, self_limit
-from .sampler import Sampler, chosen
+from .sampler import Sampler, check_scheduler, chosen
 from .source import Sites, Source
 from .tiers import Tiers
 
@@ -32,22 +32,33 @@ class Records:
 
     def __init__(self, model: Model, cache: Tiers) -> None:
         self.model, self.cache = model, cache
-        self._samplers: dict[tuple[str, int], Sampler] = {}
+        self._samplers: dict[tuple[str, int, str], Sampler] = {}
 
     def sampler(self, steps: int, name: str = "ddim") -> Sampler:
-        """The model's sampler of a name ("auto": the model's usual one) for a number of steps.
+        """The model's sampler of a name ("auto": the model's usual one) for a number of steps, its timesteps
+        on the device. It is the scheduler's that the pipeline has now.
 
-        Raises `BadSampler`, `BadSteps`.
+        Raises `BadSampler`, `BadSteps`, `UnsupportedModel`.
         """
-        config = self.model.pipe.scheduler.config
-        key = (chosen(name, config), check_steps(steps))
+        scheduler = self.model.pipe.scheduler
+        config, kind = scheduler.config, type(scheduler).__name__
+        key = (chosen(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
         if key not in self._samplers:
-            self._samplers[key] = Sampler.of(config, key[1], key[0])
+            check_scheduler(scheduler)
+            made = Sampler.of(config, key[1], key[0])
+            self._samplers[key] = replace(made, timesteps=made.timesteps.to(self.model.device))
         return self._samplers[key]
+
+    def solver(self, source: Source) -> Sampler:
+        """The sampler that a source was made with, whatever the pipeline's scheduler is now."""
+        return source.solver or self.sampler(source.steps, source.sampler)
 
     def of(self, source: Source, i: int, self_pixels: float, run: Run | None = None) -> Record | None:
         """Step i of a source, with self-attention on grids of up to `self_pixels`; -1: none needed.
 
+        This is the tier of last resort: a call of one row more, beside the edit's own two, where side by side
+        there are four in one call. They aren't joined, so that the source's row is the same to the last bit
+        whatever is edited, and that several edits share it.
         run: what is under way, so that the source's text is not projected in each step that is missing.
         What the cache doesn't hold (evicted, larger grids than usual, an edit taken as source) is recorded
         by running the source's conditional row at its own latents.
@@ -55,10 +66,11 @@ class Records:
         if self_pixels < 0:
             return None
         size = source.latent_size
-        record = self.cache.get(source.key, i, self._self_sites(size, self_pixels))
-        if record is not None:
-            return record
         run = run or Run(self.model, size, source.guidance_scale)
+        sites = self._self_sites(size, self_pixels)
+        record = run.lent(source.key, i, sites) or self.cache.get(source.key, i, sites)
+        if record is not None:
+            return run.lend(source.key, i, sites, record)
         call = Call(conditional=1, latent=size, record_self_pixels=max(self_pixels, self_limit(None, size)))
         step = None
         if source.origin is not None:
@@ -66,12 +78,12 @@ class Records:
             step = plan.steps[i]
             if not step.plain:
                 call.injection = run.injection(self.of(parent, i, needed(step, size), run), [step])
-        t = self.sampler(source.steps, source.sampler).timesteps[i]
+        t = self.solver(source).timesteps[i]
         self.model.predict(source.latents[i, None], t, run.text([source.prompt]), call)
         record = self.cache.share(source.key, call.recorded)
         if call.injection is not None and step is not None:
-            record = _composed(call.injection.record, record, step)
-        return self.cache.keep(source.key, i, record)
+            record = _composed(call.injection.record, record, step, run)
+        return run.lend(source.key, i, sites, self.cache.keep(source.key, i, record))
 
     def prefetch(self, source: Source, i: int, self_pixels: float) -> None:
         """Begin to bring up what `of` will be asked for, if it lies in a lower tier."""
@@ -91,14 +103,14 @@ class Records:
         if step is not None and not (isinstance(step, int) and 0 <= step < source.steps):
             raise BadSteps(f"step is a number from 0 to {source.steps - 1}, or None; got {shown(step)}.")
         grid = chosen[0].grid(size)
-        total = torch.zeros(grid)
+        total = torch.zeros(grid, device=self.model.device)
         steps = range(source.steps) if step is None else [step]
         for i in steps if tokens else ():
             record = self.of(source, i, 0)
             assert record is not None
             for site in chosen:
-                total += record.columns(site, tokens).mean(-1).reshape(grid).cpu()
-        return (total / (len(steps) * len(chosen))).numpy()
+                total += record.columns(site, tokens).mean(-1).reshape(grid)
+        return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a site and step
 
     def _chosen(self, sites: Sites, size: Size) -> tuple[Site, ...]:
         if sites is None:
@@ -115,14 +127,16 @@ class Records:
         return chosen
 
 
-def _composed(parent: Record, own: Record, step: StepPlan) -> Record:
-    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep)."""
-    take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
+def _composed(parent: Record, own: Record, step: StepPlan, run: Run) -> Record:
+    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep).
+
+    Layers and steps whose terms are mixed alike share one tensor of the run's.
+    """
+    taken, kept = bool(step.take.any()), bool(step.keep.any())
     record = Record(self_=own.self_)
-    taken, kept = bool(take.any()), bool(keep.any())
     for name in parent.cross if taken else own.cross:
         theirs = parent.cross[name] if taken else ()
-        mixed = tuple(replace(t, mix=take if t.mix is None else t.mix @ take) for t in theirs)
+        mixed = tuple(replace(t, mix=run.mix(step, t.mix)) for t in theirs)
         mine = own.cross.get(name, ()) if kept or not taken else ()  # what is all zero needn't be kept
-        record.cross[name] = mixed + tuple(replace(t, mix=torch.diag(keep)) for t in mine)
+        record.cross[name] = mixed + tuple(replace(t, mix=run.kept(step)) for t in mine)
     return record

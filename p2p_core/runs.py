@@ -12,15 +12,18 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import PLAIN, Injection, Record, RowEdit
+from .masks import mask_array
 from .models import Model
 from .plan import StepPlan
 from .texts import Text
 from .words import Prompt
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
+KEEP = "keep"
 V = TypeVar("V")
 
 
@@ -34,6 +37,9 @@ class Run:
 
     def __init__(self, model: Model, size: tuple[int, int], guidance_scale: float) -> None:
         self.model, self.size, self.guidance_scale = model, size, guidance_scale
+        self._mixes: dict[tuple[int, int], tuple[Tensor, object]] = {}
+        self._drawn: dict[str, Tensor] = {}
+        self._lent: tuple[str, int, frozenset[str], Record] | None = None
         self._texts: OrderedDict[Hashable, tuple[Text, object]] = OrderedDict()
         self._injections: OrderedDict[Hashable, tuple[Injection, object]] = OrderedDict()
 
@@ -47,6 +53,37 @@ class Run:
         """The text of a step: above the conditional rows the unconditional ones, if guidance wants them."""
         above = [negative] * len(prompts) if self.model.guided(self.guidance_scale) else []
         return self.text([*above, *prompts], len(above))
+
+    def drawn(self, mask: str) -> Tensor:
+        """A mask drawn by hand at the latent's size, (h, w), on the device: copied there once a run."""
+        if mask not in self._drawn:
+            self._drawn[mask] = drawn_region(mask, self.size).to(self.model.device, non_blocking=True)
+        return self._drawn[mask]
+
+    def lent(self, source: str, i: int, sites: frozenset[str]) -> Record | None:
+        """The record that was read last, if it is that of a source's step i with these layers at least: the
+        batches of a level of `edit_many` read the same one, which a lower tier would bring up for each."""
+        known = self._lent
+        return known[3] if known and known[:2] == (source, i) and sites <= known[2] else None
+
+    def lend(self, source: str, i: int, sites: frozenset[str], record: Record) -> Record:
+        """Remember a record that was read, until another is."""
+        self._lent = (source, i, sites, record)
+        return record
+
+    def mix(self, step: StepPlan, before: Tensor | None) -> Tensor:
+        """before @ take of a step, (S, T) on the CPU; one for all layers and steps that have it alike."""
+        return self._mix(step, before, lambda: _product(before, torch.from_numpy(step.take.copy())))
+
+    def kept(self, step: StepPlan) -> Tensor:
+        """diag(keep) of a step, (T, T) on the CPU, made once too."""
+        return self._mix(step, KEEP, lambda: torch.diag(torch.from_numpy(step.keep.copy())))
+
+    def _mix(self, step: StepPlan, before: object, make: Callable[[], Tensor]) -> Tensor:
+        key = (id(step), id(before))
+        if key not in self._mixes:
+            self._mixes[key] = (make(), (step, before))
+        return self._mixes[key][0]
 
     def injection(self, record: Record | None, steps: Sequence[StepPlan]) -> Injection:
         """The edits of as many conditional rows. record: may be None where no step takes from the source."""
@@ -64,6 +101,15 @@ class Run:
             limit = self_limit(step.self_pixels, self.size) if step.inject_self else 0.0
             rows.append(RowEdit(take=take, keep=keep, self_pixels=limit))
         return Injection(None, rows, self.model.device, self.model.dtype)
+
+
+def drawn_region(mask: str, latent: tuple[int, int]) -> Tensor:
+    """A drawn mask at the latent's size, (h, w) float32 on the CPU: a cell is in as far as it is painted."""
+    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
+
+
+def _product(before: Tensor | None, take: Tensor) -> Tensor:
+    return take if before is None else before @ take
 
 
 def _once(

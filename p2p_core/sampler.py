@@ -90,6 +90,12 @@ class Sampler:
         return len(self.alpha)
 
     @property
+    def numbers(self) -> tuple[object, ...]:
+        """All that its steps are computed from: two samplers with equal numbers give equal pictures."""
+        steps = (self.alpha, self.alpha_prev, self.clean, self.noisy, self.before, self.fresh)
+        return (self.name, *steps, self.prediction, self.clip, self.start)
+
+    @property
     def history(self) -> bool:
         return any(self.before)
 
@@ -144,13 +150,29 @@ class Sampler:
         return (x_t - a**0.5 * out) / (1 - a) ** 0.5, out
 
 
-def chosen(name: object, config: Mapping[str, Any]) -> str:
-    """The sampler that a name stands for. "auto": DDIM, but LCM for models that ask for it.
+def check_scheduler(scheduler: Any) -> None:
+    """Whether a model's scheduler has the betas that all samplers here start from. Raises `UnsupportedModel`.
+
+    Those of EDM and of flow matching count other times, and would be sampled wrongly with betas of default.
+    """
+    config = scheduler.config
+    flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
+    if "beta_schedule" not in config or flow:
+        raise UnsupportedModel(
+            "Expected a scheduler with betas, such as DDIM, PNDM, Euler, DPM-Solver or LCM; got "
+            f"{type(scheduler).__name__}{' with flow matching' if flow else ''}. "
+            "If the model was trained so, set pipe.scheduler to one of those."
+        )
+
+
+def chosen(name: object, config: Mapping[str, Any], scheduler: str = "") -> str:
+    """The sampler that a name stands for. "auto": that of the model's own scheduler, by the name of its class
+    (Euler, Euler ancestral, DPM-Solver++, LCM), else DDIM.
 
     Raises `BadSampler`.
     """
     if name == "auto":
-        return "lcm" if "original_inference_steps" in config else "ddim"
+        return "lcm" if "original_inference_steps" in config else OF_CLASS.get(scheduler, "ddim")
     if isinstance(name, str) and name in SAMPLERS:
         return name
     raise BadSampler(f"sampler is auto or one of {', '.join(SAMPLERS)}; got {shown(name)}.")
@@ -315,6 +337,15 @@ SAMPLERS: dict[str, Callable[[Mapping[str, Any], int], Sampler]] = {
     "euler": _euler,
     "euler_ancestral": _euler_ancestral,
     "lcm": _lcm,
+}
+
+
+# what "auto" is where the model's folder holds such a scheduler: Turbo and Lightning are made for theirs
+OF_CLASS = {
+    "DPMSolverMultistepScheduler": "dpmpp_2m",
+    "EulerDiscreteScheduler": "euler",
+    "EulerAncestralDiscreteScheduler": "euler_ancestral",
+    "LCMScheduler": "lcm",
 }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from .edits import Edit
 from .photos import picture_text
 from .plan import Plan
+from .sampler import Sampler
 from .words import Prompt
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Source:
     noise: Tensor | None = field(default=None, repr=False)
     denoised: Tensor | None = field(default=None, repr=False)
     inversion: Inversion | None = field(default=None, repr=False)
+    solver: Sampler | None = field(default=None, repr=False)  # what it was sampled with
 
     @property
     def latent_size(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from .errors import UnsupportedModel, shown
 from .words import Prompt
 
+# what peft's layers say of the LoRAs in them
+ADAPTERS = ("scaling", "active_adapters", "disable_adapters", "merged_adapters")
 KEPT = 64  # prompts that are remembered
 
 
@@ -36,10 +39,13 @@ class Text:
 
 
 class TextEncoders:
-    """A pipeline's tokenizers and text encoders. two: whether there are two of each, as in SDXL."""
+    """A pipeline's tokenizers and text encoders. two: whether there are two of each, as in SDXL.
 
-    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype) -> None:
-        self.pipe, self.device, self.dtype = pipe, device, dtype
+    offload: the encoders are on the device only while they encode.
+    """
+
+    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype, offload: bool = False) -> None:
+        self.pipe, self.device, self.dtype, self.offload = pipe, device, dtype, offload
         self.two = getattr(pipe, "text_encoder_2", None) is not None
         reads = getattr(pipe.unet.config, "addition_embed_type", None)
         if self.two and (getattr(pipe, "tokenizer_2", None) is None or reads != "text_time"):
@@ -82,12 +88,15 @@ class TextEncoders:
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             mask = (torch.arange(prompt.length, device=self.device) <= prompt.end)[None].long()
-        return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)
+        with lent(encoder, self.device, self.offload):
+            return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)
 
     def _encode_two(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
         second = Prompt.parse(prompt.text, self.pipe.tokenizer_2).ids  # the same words, another padding
-        one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
-        two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
+        with lent(self.pipe.text_encoder, self.device, self.offload):
+            one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
+        with lent(self.pipe.text_encoder_2, self.device, self.offload):
+            two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
         rows = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1)
         return rows.to(self.dtype), two[0].to(self.dtype)
 
@@ -133,6 +142,18 @@ class TextEncoders:
         return embedded.to(self.device, self.dtype)  # type: ignore[no-any-return]
 
 
+@contextmanager
+def lent(part: Any, device: torch.device, offload: bool) -> Iterator[None]:
+    """A part on the device while it works, if it is offloaded to the CPU otherwise."""
+    if offload:
+        part.to(device)
+    try:
+        yield
+    finally:
+        if offload:
+            part.to("cpu")
+
+
 def weights_stamp(unet: Any, encoders: Sequence[Any]) -> str:
     """Changes when a LoRA is loaded, scaled, fused or unloaded: nothing made before may be taken for new."""
     return "".join(_stamp(part) for part in (unet, *encoders))
@@ -143,7 +164,7 @@ def _stamp(module: Any) -> str:
     """A digest of some numbers of every attention weight, and of the adapters beside them."""
     sample = [w.detach().flatten()[:2].float() for w in _attention_weights(module)]
     adapters = [
-        (name, str(getattr(part, "scaling", "")), str(getattr(part, "active_adapters", "")))
+        (name, *(str(getattr(part, what, "")) for what in ADAPTERS))
         for name, part in module.named_modules()
         if hasattr(part, "lora_A") or hasattr(part, "scaling")
     ]

@@ -94,6 +94,63 @@ def wanted(name: str, sites: frozenset[str] | None) -> bool:
     return not name.startswith("self/") or sites is None or name.split("/")[1] in sites
 
 
+def grouped(tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Names of tensors that share one buffer, in order: of one dtype, and as many as fill it well, since
+    torch rounds pinned memory up to a power of two."""
+    groups: list[list[str]] = []
+    block = 4 * _power_of_two(max((x.nbytes for x in tensors.values()), default=1))
+    room, dtype = 0, None
+    for name, x in tensors.items():
+        if not groups or x.nbytes > room or x.dtype != dtype:
+            groups.append([])
+            room, dtype = block, x.dtype
+        groups[-1].append(name)
+        room -= x.nbytes
+    return groups
+
+
+def pinned_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """What pinned copies of tensors take, with what torch rounds up."""
+    away = {name: x for name, x in tensors.items() if not name.startswith("mix/")}
+    sizes = (_power_of_two(sum(away[name].nbytes for name in names)) for names in grouped(away))
+    return sum(sizes) + sum(x.nbytes for name, x in tensors.items() if name not in away)
+
+
+def _power_of_two(n: int) -> int:
+    """The smallest that is at least n."""
+    return 1 << max(0, n - 1).bit_length()
+
+
+def divided(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A flat tensor as views with the shapes of `like`, which lie in it one after the other."""
+    parts = flat.split([x.numel() for x in like.values()])
+    return {name: part.view(x.shape) for part, (name, x) in zip(parts, like.items(), strict=True)}
+
+
+def adjoining(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Tensors in groups that lie end to end in one buffer, so that one copy moves a group."""
+    runs: list[dict[str, Tensor]] = []
+    at = (0, 0)
+    places = {name: (x.untyped_storage().data_ptr(), int(x.storage_offset())) for name, x in tensors.items()}
+    for name in sorted(tensors, key=places.__getitem__):
+        x, place = tensors[name], places[name]
+        if not runs or place != at or x.dtype != next(iter(runs[-1].values())).dtype:
+            runs.append({})
+        runs[-1][name] = x
+        at = (place[0], place[1] + x.numel())
+    return runs
+
+
+def end_to_end(run: Mapping[str, Tensor]) -> Tensor:
+    """A group of `adjoining` as one flat tensor, not copied."""
+    first = next(iter(run.values()))
+    return first.as_strided((sum(x.numel() for x in run.values()),), (1,))
+
+
+def pinned(numel: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(numel, dtype=dtype, pin_memory=True)
+
+
 class Mover:
     """Copies between the device and the host; on a side stream where there is a GPU."""
 
@@ -102,30 +159,32 @@ class Mover:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def to_host(self, tensors: Mapping[str, Tensor]) -> Packed:
-        """Pinned copies, under way. Mixes lie on the host already; without a GPU everything does."""
+        """Pinned copies, under way, in a few buffers. Mixes lie on the host already; without a GPU everything
+        does. Raises `RuntimeError` where no more memory can be pinned."""
         if self.stream is None:
             return Packed(tensors=dict(tensors))
+        here = {name: x for name, x in tensors.items() if x.device.type != "cpu"}
+        # side by side on the device first, in order of its work: then each buffer is one copy
+        flats = [torch.cat([here[name].reshape(-1) for name in names]) for names in grouped(here)]
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
-        out = {}
+        out = {name: x for name, x in tensors.items() if name not in here}
         with torch.cuda.stream(self.stream):
-            for name, x in tensors.items():
-                if x.device.type == "cpu":
-                    out[name] = x
-                    continue
-                out[name] = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-                out[name].copy_(x, non_blocking=True)
-                x.record_stream(self.stream)  # its memory may not be given away before the copy is made
+            for names, flat in zip(grouped(here), flats, strict=True):
+                buffer = pinned(len(flat), flat.dtype)
+                buffer.copy_(flat, non_blocking=True)
+                flat.record_stream(self.stream)  # its memory may not be given away before the copy is made
+                out |= divided(buffer, {name: here[name] for name in names})
         return Packed(tensors=out, ready=self.stream.record_event())
 
     def to_device(self, tensors: Mapping[str, Tensor]) -> Packed:
         """Copies on the device, under way; mixes stay on the host, where they are multiplied."""
         if self.stream is None:
             return Packed(tensors=dict(tensors))
+        out = {name: x for name, x in tensors.items() if name.startswith("mix/")}
         with torch.cuda.stream(self.stream):
-            out = {
-                name: x if name.startswith("mix/") else x.to(self.device, non_blocking=True)
-                for name, x in tensors.items()
-            }
+            for run in adjoining({name: x for name, x in tensors.items() if name not in out}):
+                flat = end_to_end(run).to(self.device, non_blocking=True)
+                out |= divided(flat, run)
         return Packed(tensors=out, ready=self.stream.record_event())
 
     def arrived(self, copies: Packed) -> dict[str, Tensor]:
@@ -229,6 +288,7 @@ class Tiers:
         self._held: dict[str, RecordCache[Record | Packed]] = {
             tier: RecordCache(budgets.get(tier, 0), self._moving_down(tier)) for tier in TIERS
         }
+        self._lost: set[str] = set()  # tiers that turned out to have no room
         self._lent: tuple[str, dict[str, Tensor]] = ("", {})  # the text keys of the source in use
         self._ahead: tuple[str, int, Packed | Future[Packed | None]] | None = None
 
@@ -333,8 +393,15 @@ class Tiers:
                 if nbytes > held.budget:
                     continue
                 if lower == "host":
-                    copies = replace(self._mover.to_host(flat.tensors), terms=flat.terms)
-                    held.put(source, step, copies, nbytes)
+                    size = pinned_bytes(flat.tensors) if self._mover.stream is not None else nbytes
+                    if size > held.budget or lower in self._lost:
+                        continue
+                    try:
+                        copies = replace(self._mover.to_host(flat.tensors), terms=flat.terms)
+                    except RuntimeError:  # no more memory can be pinned; what is there stays
+                        self._lost.add(lower)
+                        continue
+                    held.put(source, step, copies, size)
                     return
                 size = self.disk.write(source, step, flat) if self.disk else 0
                 if size:
@@ -355,7 +422,8 @@ class Tiers:
             return self._read(found) if sites is None or sites <= found.self_.keys() else None
         flat: Packed | None = None
         if self._ahead is not None and self._ahead[:2] == (source, step):
-            flat, self._ahead = self._lifted(self._ahead[2]), None
+            ahead, self._ahead = self._ahead[2], None
+            flat = self._lifted(ahead) if isinstance(ahead, Future) else ahead  # else on its way already
             if flat is not None and sites is not None and not sites <= _self_sites(flat.tensors):
                 flat = None  # it was read for another edit, which needed less
         flat = flat or self._lifted(self._below(source, step, sites))
@@ -397,8 +465,14 @@ class Tiers:
         flat = self.disk.read(source, step, sites) if self.disk else None
         if flat is None:
             return None
-        pinned = self.device.type == "cuda"
-        tensors = {name: x.pin_memory() if pinned else x.clone() for name, x in flat.tensors.items()}
+        beside = self.device.type == "cuda"
+        tensors: dict[str, Tensor] = {}
+        for names in grouped(flat.tensors):
+            parts = {name: flat.tensors[name] for name in names}
+            whole_ = torch.cat([x.reshape(-1) for x in parts.values()])
+            with contextlib.suppress(RuntimeError):  # a copy from pageable memory is only slower
+                whole_ = whole_.pin_memory() if beside else whole_
+            tensors |= divided(whole_, parts)
         return Packed(tensors=tensors, terms=flat.terms)
 
     def _lifted(self, below: Packed | Future[Packed | None] | None) -> Packed | None:

@@ -10,12 +10,28 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from p2p_core import PromptToPrompt, Source
+from p2p_core import PromptToPrompt, Source, loading, prompt_to_prompt
 
 from . import tiny
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def _on_the_cpu(device: str | torch.device | None) -> torch.device:
+    return loading.choose_device("cpu" if device is None else device)
+
+
+# tests compare in float32 unless they say otherwise; those of a GPU ask for it and are marked so
+prompt_to_prompt.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `gpu` needs one."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 
 
 @pytest.fixture(scope="session")

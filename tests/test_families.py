@@ -160,11 +160,13 @@ class LowRank(nn.Module):
     def __init__(self, base: nn.Linear, seed: int) -> None:
         super().__init__()
         g = torch.Generator().manual_seed(seed)
-        self.base_layer, self.scaling = base, {"default": 1.0}
-        self.lora_A = nn.Parameter(torch.randn(2, base.in_features, generator=g) * 0.5)
-        self.lora_B = nn.Parameter(torch.randn(base.out_features, 2, generator=g) * 0.5)
+        self.base_layer, self.scaling, self.disable_adapters = base, {"default": 1.0}, False
+        self.lora_A = nn.Parameter(torch.randn(2, base.in_features, generator=g) * 0.2)
+        self.lora_B = nn.Parameter(torch.randn(base.out_features, 2, generator=g) * 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.disable_adapters:  # what the pipeline's disable_lora() sets
+            return self.base_layer(x)
         return self.base_layer(x) + self.scaling["default"] * (x @ self.lora_A.T @ self.lora_B.T)
 
 
@@ -210,9 +212,34 @@ def test_a_lora_is_not_passed_by(part: str) -> None:
         half = p2p.generate(HOUSE, **settings)
         assert_close(half.latents[-1:], theirs_of(p2p, HOUSE, half.latents[:1], (64, 64)))
         assert half.key not in (source.key, before.key)
+        for lora in loaded:
+            lora.disable_adapters = True
+        off = p2p.generate(HOUSE, **settings)
+        assert_close(off.latents[-1:], before.latents[-1:])
+        assert off.key not in (half.key, source.key), "switched off isn't the same as on"
     after = p2p.generate(HOUSE, **settings)
     assert after.key == before.key and torch.equal(after.latents, before.latents)
     assert torch.equal(p2p.edit(after, EDIT).latents, first.latents)
+
+
+def test_a_real_lora_switched_off_and_on() -> None:
+    peft = pytest.importorskip("peft")
+    pipe = tiny.pipeline()
+    p2p = PromptToPrompt(pipe)
+    settings = {"seed": 3, "steps": N, "guidance_scale": SCALE}
+    before = p2p.generate(HOUSE, **settings)
+    torch.manual_seed(1)
+    layers = ["to_q", "to_k", "to_v", "to_out.0"]
+    lora = peft.LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=layers)
+    pipe.unet.add_adapter(lora, "style")
+    on = p2p.generate(HOUSE, **settings)
+    pipe.disable_lora()
+    off = p2p.generate(HOUSE, **settings)
+    pipe.enable_lora()
+    again = p2p.generate(HOUSE, **settings)
+    assert_close(off.latents, before.latents)
+    assert torch.equal(again.latents, on.latents) and again.key == on.key
+    assert relative(on.latents, off.latents) > 0.01 and off.key != on.key
 
 
 # --- previews ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ LAYERS = (
     {"words", "masks", "photos"},
     {"edits"},
     {"plan", "attention", "cache", "shelf"},
-    {"sampler", "checks"},
+    {"sampler", "checks", "memory", "previews"},
     {"texts", "tiers", "loading"},
     {"models"},
     {"runs"},

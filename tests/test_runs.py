@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_no_recorded_step_waits_for_the_device(eps: PromptToPrompt) -> None:
         torch.ones(1).item()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_no_step_waits_for_a_gpu() -> None:
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
     source = p2p.generate(HOUSE, seed=3, steps=6)
@@ -144,3 +145,108 @@ def test_a_run_remembers_few_batches(eps: PromptToPrompt, source: Source) -> Non
     for prompt in prompts[1:]:
         run.text([prompt])
     assert len(run._texts) == KEPT and run.text(prompts[:1]) is not first
+
+
+# --- what is made once in a run ---------------------------------------------------------------------
+
+
+class Count(TorchDispatchMode):
+    """Counts operations that a GPU would be given: no views."""
+
+    VIEWS = (
+        "view",
+        "slice",
+        "select",
+        "expand",
+        "transpose",
+        "permute",
+        "t.",
+        "detach",
+        "unsqueeze",
+        "_unsafe",
+    )
+    VIEWS += (
+        "chunk",
+        "split",
+        "alias",
+        "as_strided",
+        "squeeze",
+        "_reshape_alias",
+        "unbind",
+        "empty",
+        "new_zeros",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not str(func).removeprefix("aten.").startswith(self.VIEWS)
+        return func(*args, **(kwargs or {}))
+
+
+LONGER = "a big red house on a snowy hill at night with a cat"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit(CASTLE, cross_steps=1.0, self_steps=1.0),
+        Edit(LONGER, cross_steps=1.0, self_steps=1.0),
+        Edit(LONGER, cross_steps=1.0, self_steps=0.0, weights={"snowy": 1.5}),
+        Edit(CASTLE, cross_steps=0.0, self_steps=0.0, weights={"snowy": 1.5}),
+    ],
+    ids=["swap", "added words", "added words and a fader", "fader"],
+)
+def test_a_step_asks_for_hardly_more_than_the_plain_unet(eps: PromptToPrompt, edit: Edit) -> None:
+    """Within 10 % of diffusers' own two rows, by the number of operations. The values are mixed in a run's
+    first step only, so that added words cost a second attend per layer and little else."""
+    source = eps.generate(HOUSE, seed=3, steps=4)
+    plan, run, state = eps._plan(source, edit), eps._run(source), eps._start(source)
+    state = eps._advance(source, 0, [state], [plan], run)[0]
+    with Count() as ours:
+        eps._advance(source, 1, [state], [plan], run)
+    text = eps.model.text([eps.prompt(""), eps.prompt(HOUSE)], (16, 16), 7.5, 1)
+    x = torch.cat([source.latents[:1]] * 2)
+    with torch.no_grad(), Count() as theirs:
+        eps.pipe.unet(x, torch.tensor(901), encoder_hidden_states=text.rows, return_dict=False)
+    assert ours.count <= 1.10 * theirs.count, (ours.count, theirs.count)
+
+
+def test_edits_of_edits_share_their_mixes(eps: PromptToPrompt) -> None:
+    """One mix for all layers and steps that have it alike, so its product with the values is made once."""
+    source = eps.generate(HOUSE, seed=3, steps=4)
+    chained = eps.edit(source, Edit(LONGER, cross_steps=1.0, self_steps=0.0)).as_source()
+    run, second = eps._run(chained), Edit("a red cat on a big hill", cross_steps=1.0, self_steps=0.0)
+    eps.forget_edits()
+    plan, state = eps._plan(chained, second), eps._start(chained)
+    for i in range(2):
+        state = eps._advance(chained, i, [state], [plan], run)[0]
+    records = [eps.cache.get(chained.key, i) for i in range(2)]
+    mixes = {id(t.mix) for r in records if r for terms in r.cross.values() for t in terms}
+    assert len(mixes) == 2, "take, and diag(keep)"
+    with Count() as later:
+        state = eps._advance(chained, 2, [state], [plan], run)[0]
+    with Count() as again:
+        eps._advance(chained, 3, [state], [plan], run)
+    assert again.count <= later.count
+
+
+def test_a_level_of_many_edits_brings_a_step_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    p2p = PromptToPrompt(tiny.pipeline(), cache_bytes={"device": 0, "host": 1 << 30})
+    source = p2p.generate(HOUSE, seed=3, steps=3)
+    monkeypatch.setattr(p2p, "_rows_at_once", lambda _source: 2)
+    lifted, to_device = [], p2p.cache._mover.to_device
+    monkeypatch.setattr(p2p.cache._mover, "to_device", lambda x: lifted.append(1) or to_device(x))
+    p2p.edit_many(source, [Edit(CASTLE, cross_steps=1.0, weights={"snowy": n / 4}) for n in range(6)])
+    assert len(lifted) <= source.steps + 1, "and the text's keys once"
+
+
+def test_maps_are_read_back_once(eps: PromptToPrompt) -> None:
+    source, copies = eps.generate(HOUSE, seed=3, steps=4), []
+    cpu = torch.Tensor.cpu
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "cpu", lambda x: copies.append(1) or cpu(x))
+        source.attention("house")
+    assert len(copies) == 1

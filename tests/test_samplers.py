@@ -262,3 +262,64 @@ def test_a_sampler_that_there_is_none_of(eps: PromptToPrompt) -> None:
     with pytest.raises(errors.BadSampler, match="inverted with sampler ddim"):
         eps.invert(image, HOUSE, steps=2, sampler="euler")
     assert eps.invert(image, HOUSE, steps=2, sampler="ddim").sampler == "ddim"
+
+
+# --- the pipeline's scheduler -----------------------------------------------------------------------
+
+
+def test_a_scheduler_that_is_swapped_is_seen() -> None:
+    """New sources are sampled with it and named by it; a source of before keeps its own."""
+    p2p = PromptToPrompt(tiny.pipeline())
+    before = p2p.generate(HOUSE, seed=3, steps=4)
+    first = p2p.edit(before, EDITS[0])
+    config = p2p.pipe.scheduler.config
+    p2p.pipe.scheduler = diffusers.DDIMScheduler.from_config(config, timestep_spacing="trailing")
+    after = p2p.generate(HOUSE, seed=3, steps=4)
+    fresh = PromptToPrompt(p2p.pipe).generate(HOUSE, seed=3, steps=4)
+    assert torch.equal(after.latents, fresh.latents) and not torch.equal(after.latents, before.latents)
+    assert after.key != before.key
+    p2p.forget_edits()
+    p2p.forget(before)
+    assert_close(p2p.edit(before, EDITS[0]).latents, first.latents)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "expected"),
+    [
+        ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "trailing"}, "euler_ancestral"),
+        ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, "euler"),
+        ("DPMSolverMultistepScheduler", {}, "dpmpp_2m"),
+        ("PNDMScheduler", {"skip_prk_steps": True}, "ddim"),
+        ("LCMScheduler", {}, "lcm"),
+    ],
+)
+def test_auto_is_the_sampler_of_the_models_scheduler(kind: str, more: Any, expected: str) -> None:
+    """SDXL-Turbo's folder, one step without guidance: what diffusers makes of it."""
+    pipe = tiny.pipeline()
+    pipe.scheduler = getattr(diffusers, kind).from_config(pipe.scheduler.config, **more)
+    source = PromptToPrompt(pipe).generate(HOUSE, seed=3, steps=2, guidance_scale=0.0)
+    assert source.sampler == expected
+    if expected != "ddim":
+        generator = torch.Generator("cpu").manual_seed(3)
+        asked: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 0.0, "generator": generator}
+        theirs = pipe(HOUSE, output_type="latent", height=64, width=64, **asked).images
+        assert relative(source.latents[-1:], theirs) <= tolerance(expected, False)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        diffusers.EDMDPMSolverMultistepScheduler(),
+        diffusers.EDMEulerScheduler(),
+        diffusers.FlowMatchEulerDiscreteScheduler(),
+        diffusers.DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_schedulers_of_other_diffusions_are_refused(scheduler: Any) -> None:
+    pipe = tiny.pipeline()
+    p2p, pipe.scheduler = PromptToPrompt(pipe), scheduler
+    with pytest.raises(errors.UnsupportedModel, match="Expected a scheduler with betas"):
+        PromptToPrompt(pipe)
+    with pytest.raises(errors.UnsupportedModel, match=type(scheduler).__name__):
+        p2p.generate(HOUSE, steps=2)

@@ -257,7 +257,7 @@ def test_what_an_edits_map_does_not_use_is_not_kept(eps: PromptToPrompt) -> None
     assert record is not None and all(len(terms) == 1 for terms in record.cross.values())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", TIERS)
 def test_every_tier_beside_a_gpu(tmp_path: Path, name: str) -> None:
     full = PromptToPrompt(tiny.pipeline(), device="cuda", dtype="fp32", cache_bytes=BIG)
