@@ -63,7 +63,9 @@ class Judge(nn.Module):
     def load(cls, path: Path = WEIGHTS) -> Judge:
         """The shipped judge, ready to read."""
         judge = cls()
-        judge.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=False)
+        weights = {k: v.float() for k, v in load_file(path).items()}
+        counters = {k: v for k, v in judge.state_dict().items() if k.endswith("num_batches_tracked")}
+        judge.load_state_dict(counters | weights)  # all but these counters, which reading does not use
         return judge.eval()
 
     @torch.no_grad()
