@@ -440,6 +440,21 @@ def test_an_evaluation_counts_what_is_shown():
     )
 
 
+def test_styles_are_counted_by_themselves():
+    """One style that fails is not hidden by three that do not."""
+    scenes = [HOUSE.but(style=style) for style in ATTRIBUTES["style"] for _ in range(2)]
+    images = [Image.fromarray(draw.render(s, i)) for i, s in enumerate(scenes)]
+    images[-1] = Image.fromarray(draw.render(HOUSE, 7))  # no pixel art
+    found = evaluate.judged_styles(scenes, images, judge.Judge.load())
+    assert {style: row["style"] for style, row in found.items()} == {
+        "illustration": 1.0, "sketch": 1.0, "watercolor": 1.0, "pixel": 0.5,
+    }  # fmt: skip
+    assert found["pixel"]["prompts"] == 2 and found["pixel"]["all"] == 0.5
+    result = {"settings": {"prompts": 8, "steps": 3, "guidance_scale": 5.0}, "degrees": {}, "styles": found}
+    page = report.page(result | {"shown": {"subject": 1.0, "style": 0.9, "all": 0.9}})
+    assert "| pixel | 2 | 100 % | 50 % | 50 % |" in page
+
+
 def test_the_pages_and_figures_of_an_evaluation(tmp_path):
     scenes = evaluate.held_out(5, seed=6)
     images = [Image.fromarray(draw.render(s, i)) for i, s in enumerate(scenes)]
@@ -533,3 +548,27 @@ def test_a_judge_without_some_weights_is_no_judge(tmp_path):
     save_file(weights, tmp_path / "judge.safetensors")
     with pytest.raises(RuntimeError, match=r"heads\.color\.weight"):
         judge.Judge.load(tmp_path / "judge.safetensors")
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_the_judge_is_right_in_98_of_100_held_out_renders():
+    """Per attribute, and in every style; what is measured by `judge.validate` is committed beside it."""
+    figures = json.loads((judge.FOLDER / "judge.json").read_text())
+    assert figures["held-out renders"] >= 1000
+    for name in ATTRIBUTES:
+        assert set(figures[name]) == {"all", *ATTRIBUTES["style"]}
+        assert min(figures[name].values()) >= 0.98, (name, figures[name])
+    for name in DEGREES:
+        for style in ATTRIBUTES["style"]:
+            assert set(figures[name][style]) == {"mean error", "there or not", "correlation where there"}
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_the_judges_figures_are_of_the_judge_that_is_shipped():
+    found = judge.validate(judge.Judge.load(), 150, seed=11)
+    kept = json.loads((judge.FOLDER / "judge.json").read_text())
+    assert set(found) == set(kept)
+    for name in ATTRIBUTES:
+        assert found[name]["all"] >= 0.95, name
+    for name in DEGREES:
+        assert found[name]["mean error"] < kept[name]["mean error"] + 0.05, name
