@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from storybook.captions import caption
 from storybook.draw import render
 
-from .tasks import Task
+from .tasks import SOURCES, Task
 
 HEAD = """# Edits against their known answers
 
@@ -186,6 +186,11 @@ def page(result: Mapping[str, Any]) -> str:
     """The Markdown page."""
     drawings, generated, settings = result["drawings"], result["generated"], result["settings"]
     text = HEAD.format(**settings)
+    if settings["sources"] < SOURCES:
+        text += (
+            f"\n**Not the whole list**: the first {settings['sources']} of its {SOURCES} sources "
+            f"(`--sources {settings['sources']}`).\n"
+        )
     text += "\n## Generated pictures\n\n"
     text += rows(
         [r for r in generated if r["method"] in MAIN],

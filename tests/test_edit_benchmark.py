@@ -337,6 +337,7 @@ def test_a_short_run_of_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert sum(r["edits"] for r in result["tokens"]) == 2
     page = (tmp_path / "edits.md").read_text()
     assert page.strip() in capsys.readouterr().out
+    assert "the first 1 of its 32 sources" in page
     for title in ("Generated pictures", "Drawings", "worth", "several tokens", "Faders", "Attention maps"):
         assert title in page
     assert (tmp_path / "edits.png").stat().st_size > 10_000
