@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Setting:
     self_: float = 0.0
     threshold: float | None = None  # of the blend; None: no blend
     start: float = 0.2
+    subtract: float = 0.4  # of a new place's blend, which leaves the subject out
 
     def __str__(self) -> str:
         text = f"{self.cross:g} / {self.self_:g}"
@@ -57,13 +59,37 @@ class Task:
         return self.kind in LOCAL or self.word == "fluffy"
 
     @property
+    def blended(self) -> bool:
+        """Whether a local blend makes sense: at the subject, or everywhere but there for a new place."""
+        return self.local or self.kind == "place"
+
+    @property
     def in_pieces(self) -> bool:
         """Whether a swapped word is made of several tokens."""
         return self.kind == "subject" and bool({self.source.subject, self.target.subject} & set(IN_PIECES))
 
+    @property
+    def pieces(self) -> str:
+        """Which of two swapped subjects' words are made of several tokens."""
+        found = [name for name in ("source", "target") if getattr(self, name).subject in IN_PIECES]
+        return (
+            {"source": "the old", "target": "the new"}[found[0]]
+            if len(found) == 1
+            else ("both" if found else "none")
+        )
+
     def edit(self, setting: Setting) -> Edit:
         blend = None
-        if setting.threshold is not None:
+        if setting.threshold is not None and self.kind == "place":
+            blend = Blend(
+                source_words=(self.source.place,),
+                target_words=(self.target.place,),
+                threshold=setting.threshold,
+                start=setting.start,
+                subtract_words=(self.target.subject,),
+                subtract_threshold=setting.subtract,
+            )
+        elif setting.threshold is not None:
             blend = Blend(
                 source_words=(self.source.subject,),
                 target_words=(self.target.subject,),
@@ -73,8 +99,18 @@ class Task:
         return Edit(caption(self.target), cross_steps=setting.cross, self_steps=setting.self_, blend=blend)
 
 
-def source_scene(rng: np.random.Generator, number: int) -> Scene:
-    """A combination never trained on, in summer and clear weather, so that there is something to add."""
+Combination = tuple[str, str, str]  # subject, colour, place
+
+
+def combination(scene: Scene) -> Combination:
+    return scene.subject, scene.color, scene.place
+
+
+def source_scene(rng: np.random.Generator, number: int, taken: frozenset[Combination] = frozenset()) -> Scene:
+    """A combination never trained on, in summer and clear weather, so that there is something to add.
+
+    taken: combinations to stay away from.
+    """
     while True:
         scene = Scene(
             subject=SUBJECTS[number % len(SUBJECTS)],  # every subject as often
@@ -82,7 +118,7 @@ def source_scene(rng: np.random.Generator, number: int) -> Scene:
             place=str(rng.choice(PLACES)),
             time=str(rng.choice(("day", "day", "sunset", "night"))),
         )
-        if scene.held_out:
+        if scene.held_out and combination(scene) not in taken:
             return scene
 
 
@@ -112,18 +148,57 @@ def edits_of(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, str,
     yield "degree", word, scene.but(**{word: 0.8})
 
 
+def by_source(todo: Sequence[Task]) -> Iterator[list[Task]]:
+    groups: dict[int, list[Task]] = {}
+    for task in todo:
+        groups.setdefault(task.number, []).append(task)
+    yield from groups.values()
+
+
+@cache
+def listed() -> frozenset[Combination]:
+    """The combinations of the list's sources, which settings are never tuned on."""
+    return frozenset(combination(task.source) for task in tasks())
+
+
 def tasks(sources: int = SOURCES, seed: int = 0) -> list[Task]:
-    """The list: some nine edits of each of `sources` scenes. Another seed gives other scenes, for tuning."""
+    """The list: some nine edits of each of `sources` scenes.
+
+    Another seed gives scenes for tuning: none of their combinations is in the list.
+    """
     found = []
     for number in range(sources):
         rng = np.random.default_rng([seed, number])
-        scene = source_scene(rng, number)
+        scene = source_scene(rng, number, listed() if seed else frozenset())
         layout = int(rng.integers(1 << 40))
         for kind, word, target in edits_of(scene, rng):
             found.append(
                 Task(number=number, kind=kind, word=word, source=scene, target=target, layout=layout)
             )
     return found
+
+
+MAPPED = {  # the words that the list's sources have not
+    "time": ("sunset", "night"),
+    "season": ("autumn", "winter", "spring"),
+    "weather": ("snowy", "foggy", "rainy"),
+    "sky": ("rainbow",),
+    "degree": ("starry", "blossoming", "crowded", "fluffy"),
+}
+
+
+def map_scenes(count: int, seed: int = 0) -> Iterator[tuple[str, Scene, int]]:
+    """(kind of word, scene, layout): the list's sources with each of the words `MAPPED`, `count` times."""
+    sources = [group[0] for group in by_source(tasks(seed=seed))]
+    for kind, words in MAPPED.items():
+        for n, word in enumerate(words):
+            able = [t for t in sources if word != "fluffy" or t.source.subject in ANIMALS]
+            for i in range(count):
+                task = able[(7 * n + i) % len(able)]
+                changes = {word: 0.8} if kind in ("weather", "degree") else {kind: word}
+                if word == "starry":
+                    changes["time"] = "night"
+                yield kind, task.source.but(**changes), task.layout
 
 
 def fader_scenes(word: str, count: int, seed: int = 0) -> list[Scene]:

@@ -7,7 +7,9 @@ import math
 import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,22 +120,30 @@ def rate(progress: float, step: int, peak: float, *, warm: int = 150, hold: floa
 BLOCK = 500  # pictures drawn from one seed
 
 
+@contextmanager
+def drawing(workers: int | None = None) -> Iterator[Executor | None]:
+    """Processes that draw, for many calls of `renders`: None where this one is enough.
+
+    workers: None: one, or all cores where there are more than two.
+    """
+    cores = os.cpu_count() or 1
+    workers = (cores if cores > 2 else 1) if workers is None else workers
+    if workers == 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 def renders(
-    count: int, seed: int, *, held_out: bool = False, workers: int | None = None
+    count: int, seed: int, *, held_out: bool = False, pool: Executor | None = None
 ) -> tuple[Tensor, list[Scene], list[str]]:
     """`count` pictures (count, 3, 128, 128) uint8, their scenes and training captions.
 
-    workers: processes that draw; None: one, or all cores where there are more than two. The pictures are the
-    same for any number.
+    pool: of `drawing`. The pictures are the same for any number of processes.
     """
     blocks = [(min(BLOCK, count - i), (seed, i), held_out) for i in range(0, count, BLOCK)]
-    cores = os.cpu_count() or 1
-    workers = (cores if cores > 2 else 1) if workers is None else workers
-    if workers > 1 and len(blocks) > 1:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            drawn = list(pool.map(_block, blocks))
-    else:
-        drawn = [_block(block) for block in blocks]
+    drawn = list((pool.map if pool else map)(_block, blocks))
     scenes = [scene for _, some, _ in drawn for scene in some]
     captions = [caption for _, _, some in drawn for caption in some]
     return torch.from_numpy(np.concatenate([pictures for pictures, _, _ in drawn])), scenes, captions

@@ -57,6 +57,17 @@ def judged(scenes: Sequence[Scene], images: Sequence[Image.Image], judge: Judge)
     return {**shares, "all": round(float(np.all([*right.values()], axis=0).mean()), 3)}
 
 
+def judged_styles(scenes: Sequence[Scene], images: Sequence[Image.Image], judge: Judge) -> dict[str, Any]:
+    """What `judged` says of the prompts of each style by itself, with how many they are."""
+    found = {}
+    for style in ATTRIBUTES["style"]:
+        some = [i for i, scene in enumerate(scenes) if scene.style == style]
+        if some:
+            shares = judged([scenes[i] for i in some], [images[i] for i in some], judge)
+            found[style] = {"prompts": len(some), **shares}
+    return found
+
+
 def judged_degrees(scenes: Sequence[Scene], images: Sequence[Image.Image], judge: Judge) -> dict[str, Any]:
     """Per word of degree the mean degree read where the prompt has the word and where it has not."""
     readings = judge.read(images)
@@ -112,6 +123,7 @@ def main() -> None:
             "device": str(pipe.device),
         },
         "shown": judged(scenes, images, judge),
+        "styles": judged_styles(scenes, images, judge),
         "degrees": judged_degrees(scenes, images, judge),
         "seconds a picture, in batches": round(seconds / args.count, 2),
     }

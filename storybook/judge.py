@@ -63,7 +63,9 @@ class Judge(nn.Module):
     def load(cls, path: Path = WEIGHTS) -> Judge:
         """The shipped judge, ready to read."""
         judge = cls()
-        judge.load_state_dict({k: v.float() for k, v in load_file(path).items()}, strict=False)
+        weights = {k: v.float() for k, v in load_file(path).items()}
+        counters = {k: v for k, v in judge.state_dict().items() if k.endswith("num_batches_tracked")}
+        judge.load_state_dict(counters | weights)  # all but these counters, which reading does not use
         return judge.eval()
 
     @torch.no_grad()
@@ -166,8 +168,18 @@ def train(count: int, epochs: int, seed: int, bf16: bool) -> dict[str, Any]:
     return figures
 
 
+def _degree(read: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """How well a word of degree is read."""
+    there = true > 0
+    return {
+        "mean error": round(float(np.abs(read - true).mean()), 4),
+        "there or not": round(float(((read > PRESENT) == there).mean()), 4),
+        "correlation where there": round(float(np.corrcoef(read[there], true[there])[0, 1]), 4),
+    }
+
+
 def validate(judge: Judge, count: int, seed: int) -> dict[str, Any]:
-    """Shares read right on held-out renders, in all and per style; degrees' mean error; IoU of masks."""
+    """Shares read right on held-out renders and degrees' errors, in all and per style; IoU of masks."""
     pictures, words, degrees, masks = _dataset(count, seed, held_out=True)
     readings = judge.read(list(pictures.permute(0, 2, 3, 1).numpy()))
     styles = [ATTRIBUTES["style"][int(w)] for w in words[:, -1]]
@@ -182,10 +194,9 @@ def validate(judge: Judge, count: int, seed: int) -> dict[str, Any]:
     for i, name in enumerate(DEGREES):
         asked = sayable.get(name, np.full(count, True))  # of what it can be said
         read, true = np.array([r[name] for r in readings])[asked], degrees[:, i].numpy()[asked]
-        figures[name] = {
-            "mean error": round(float(np.abs(read - true).mean()), 4),
-            "there or not": round(float(((read > PRESENT) == (true > 0)).mean()), 4),
-            "correlation where there": round(float(np.corrcoef(read[true > 0], true[true > 0])[0, 1]), 4),
+        of_style = np.array(styles)[asked]
+        figures[name] = _degree(read, true) | {
+            style: _degree(read[of_style == style], true[of_style == style]) for style in ATTRIBUTES["style"]
         }
     mine = np.stack([r["mask"] for r in readings]) > 0.5
     true_masks = masks.numpy() > 0.5

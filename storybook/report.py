@@ -43,6 +43,12 @@ def page(result: dict[str, Any]) -> str:
     text = HEAD.format(**result["settings"])
     text += f"| {' | '.join(shown)} |\n|{'--:|' * len(shown)}\n"
     text += f"| {' | '.join(percent(share) for share in shown.values())} |\n"
+    if result.get("styles"):
+        text += "\n## Style by style\n\nThe same shares, of the prompts of one style each.\n\n"
+        text += f"| style | prompts | {' | '.join(shown)} |\n|---|--:|{'--:|' * len(shown)}\n"
+        for style, row in result["styles"].items():
+            cells = " | ".join(percent(row[name]) for name in shown)
+            text += f"| {style} | {row['prompts']} | {cells} |\n"
     text += DEGREES
     for word, row in result["degrees"].items():
         said = "" if row["said"] is None else f"{row['said']:.2f}"

@@ -1,13 +1,14 @@
 """Train the bundled model from scratch: `python -m storybook.train`.
 
 Stages, each resumable and seeded: tokenizer, vae, latents, unet, decoder (the VAE's decoder alone, a little
-longer), export. Every stage keeps its checkpoint and a JSON-lines log in the run's folder; a stage that is
-done is skipped, so the command can simply be given again after a stop.
+longer, also on latents as the UNet makes them), export. Every stage keeps its checkpoint and a JSON-lines log
+in the run's folder; a stage that is done is skipped, so the command can simply be given again after a stop.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,10 +23,12 @@ PRESETS: dict[str, dict[str, float]] = {
     "cpu": {
         "vae_minutes": 22, "vae_pictures": 14_000, "vae_batch": 16, "latents": 28_000,
         "unet_minutes": 70, "batch": 32, "rate": 1e-3, "decoder_minutes": 8,
+        "decoder_pictures": 3_000,
     },
     "gpu": {
         "vae_minutes": 7, "vae_pictures": 60_000, "vae_batch": 128, "latents": 150_000,
         "unet_minutes": 13, "batch": 512, "rate": 1.5e-3, "decoder_minutes": 2,
+        "decoder_pictures": 30_000,
     },
 }  # fmt: skip
 
@@ -53,6 +56,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="the UNet through torch.compile")
     parser.add_argument("--begin-with", type=Path, help="folder of a trained UNet to go on from")
     parser.add_argument("--decoder-minutes", type=float)
+    parser.add_argument("--decoder-pictures", type=int, help="a third of them pixel art")
     args = parser.parse_args()
 
     if args.threads:
@@ -84,11 +88,17 @@ def main() -> None:
                 channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
                 compiled=args.compile, begin_with=args.begin_with,
             )  # fmt: skip
-        elif clock:
+        elif clock and stage == "vae":
             vae.train(
                 clock, device,
                 pictures=args.vae_pictures, batch=args.vae_batch, seed=args.seed, bf16=bf16,
-                decoder_only=stage == "decoder",
+            )  # fmt: skip
+        elif clock:
+            soft = partial(unet.softened, run, device=device) if (run / "unet").exists() else None
+            vae.train_decoder(
+                clock, device,
+                pictures=args.decoder_pictures, batch=max(2, args.vae_batch // 4),  # whole ones, not quarters
+                seed=args.seed, bf16=bf16, softened=soft,
             )  # fmt: skip
         elif stage == "export":
             export.write(run, args.out)

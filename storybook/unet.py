@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .captions import caption, training_caption
-from .common import Run, Threads, autocast, rate, renders
+from .common import Run, Threads, autocast, drawing, rate, renders
 from .evaluate import draw, held_out, judged
 from .judge import WEIGHTS, Judge
 from .scenes import Scene
 from .tokenizer import LENGTH
-from .vae import CHANNELS, latents_of
+from .vae import CHANNELS, digest, latents_of
 
 SHARD = 4000
 WIDTH = 128  # of the text encoder
@@ -97,18 +97,36 @@ def unet(channels: tuple[int, ...]) -> UNet2DConditionModel:
 
 
 def make_latents(folder: Path, count: int, seed: int, device: torch.device, *, bf16: bool) -> None:
-    """Shards of latents and scenes. Shards that exist are kept, so it can be stopped and given again."""
-    vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
-    for number in range((count + SHARD - 1) // SHARD):
-        file = folder / f"latents-{number:03d}.pt"
-        if file.exists():
-            continue
-        pictures, scenes, _ = renders(SHARD, seed + 100 + number)
-        z = latents_of(vae, pictures, bf16=bf16)
-        aside = file.with_suffix(".tmp")
-        torch.save({"latents": z.half(), "scenes": [asdict(s) for s in scenes]}, aside)
-        aside.replace(file)
-        print("latents:", file.name, flush=True)
+    """Shards of latents and scenes. Shards that exist are kept, so it can be stopped and given again.
+
+    Each keeps the digest of the encoder that made it; one of another encoder is refused.
+    """
+    vae = AutoencoderKL.from_pretrained(folder / "vae")
+    mark = digest(vae)
+    vae.to(device).eval()
+    with drawing() as pool:
+        for number in range((count + SHARD - 1) // SHARD):
+            file = folder / f"latents-{number:03d}.pt"
+            if file.exists():
+                shard(file, mark)
+                continue
+            pictures, scenes, _ = renders(SHARD, seed + 100 + number, pool=pool)
+            z = latents_of(vae, pictures, bf16=bf16)
+            aside = file.with_suffix(".tmp")
+            torch.save({"latents": z.half(), "scenes": [asdict(s) for s in scenes], "encoder": mark}, aside)
+            aside.replace(file)
+            print("latents:", file.name, flush=True)
+
+
+def shard(file: Path, mark: str) -> dict[str, Any]:
+    """A shard of latents made by the encoder with this digest."""
+    found: dict[str, Any] = torch.load(file, weights_only=True)
+    if found.get("encoder") != mark:
+        raise ValueError(
+            f"{file.name} holds latents of another autoencoder; expected digest {mark}, "
+            f"got {found.get('encoder')}. Remove the latents-*.pt and make them anew."
+        )
+    return found
 
 
 class Data:
@@ -116,6 +134,7 @@ class Data:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.mark = digest(AutoencoderKL.from_pretrained(folder / "vae"))
         self.files: set[str] = set()
         self.latents = torch.empty(0, CHANNELS, 16, 16)
         self.scenes: list[Scene] = []
@@ -124,9 +143,9 @@ class Data:
     def refresh(self) -> None:
         for file in sorted(self.folder.glob("latents-*.pt")):
             if file.name not in self.files:
-                shard: dict[str, Any] = torch.load(file, weights_only=True)
-                self.latents = torch.cat([self.latents, shard["latents"].float()])
-                self.scenes += [Scene(**s) for s in shard["scenes"]]
+                found = shard(file, self.mark)
+                self.latents = torch.cat([self.latents, found["latents"].float()])
+                self.scenes += [Scene(**s) for s in found["scenes"]]
                 self.files.add(file.name)
 
 
@@ -183,14 +202,14 @@ def train(
         run.step, run.samples = run.step + 1, run.samples + batch
         if threads:
             threads()
-        losses.append(float(per_sample.detach().mean()))
+        losses.append(per_sample.detach().mean())  # read once a minute: a GPU need not wait at every step
         decay = min(ema, (1 + run.step) / (10 + run.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), params, 1 - decay)
         if run.spent - last_log > 1:
             speed = (run.samples - seen) / (run.spent - last_log) / 60
             run.log(
-                loss=round(float(np.mean(losses)), 4),
+                loss=round(float(torch.stack(losses).mean()), 4),
                 per_second=round(speed, 1),
                 threads=torch.get_num_threads(),
                 data=len(data.scenes),
@@ -204,14 +223,23 @@ def train(
     run.log(done=True)
 
 
+def times(u: Tensor, count: int) -> Tensor:
+    """(B,) times below `count`, one from each of B equal stretches; u (B,) in [0, 1).
+
+    The same mean as B free draws, less noise in the gradient. (B - 1) + u can round up to B.
+    """
+    B = len(u)
+    stretches = torch.arange(B, device=u.device) + u
+    return (stretches * (count / B)).long().clamp(max=count - 1)
+
+
 def losses_of(
     nets: nn.ModuleDict, tokenizer: CLIPTokenizer, x: Tensor, captions: list[str], bars: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(B,) squared errors of the velocity, and their min-SNR weights. x (B, 8, 16, 16)."""
     B = len(x)
     ids = tokenizer(captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt")
-    # one time from each of B equal stretches: the same mean as B free draws, less noise in the gradient
-    t = ((torch.arange(B, device=x.device) + torch.rand(B, device=x.device)) * (len(bars) / B)).long()
+    t = times(torch.rand(B, device=x.device), len(bars))
     a = bars[t].view(-1, 1, 1, 1)
     eps = torch.randn_like(x)
     x_t = a.sqrt() * x + (1 - a).sqrt() * eps
@@ -221,6 +249,32 @@ def losses_of(
     snr = bars[t] / (1 - bars[t])
     weight = snr.clamp(max=5) / (snr + 1)
     return (out - v).pow(2).mean((1, 2, 3)), weight.clamp(min=0.1) / 0.45
+
+
+@torch.no_grad()
+def softened(folder: Path, z: Tensor, scenes: list[Scene], device: torch.device, *, seed: int = 0) -> Tensor:
+    """Latents as the run's UNet makes them: z (n, 8, 16, 16), noised a little or a lot, and its one guess.
+
+    A guess is softer than a latent of a picture, the more so the more noise there was.
+    """
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    model = UNet2DConditionModel.from_pretrained(folder / "unet", dtype=torch.float32)
+    nets = nn.ModuleDict({"text_encoder": text_encoder, "unet": model}).to(device).eval()
+    bars = scheduler().alphas_cumprod
+    generator = torch.Generator().manual_seed(seed)
+    guesses = []
+    for first in range(0, len(z), 16):
+        x, some = z[first : first + 16], scenes[first : first + 16]
+        words = [caption(s) for s in some]
+        ids = tokenizer(words, padding="max_length", max_length=LENGTH, return_tensors="pt")
+        t = torch.randint(20, 500, (len(x),), generator=generator)
+        a = bars[t].view(-1, 1, 1, 1)
+        x_t = a.sqrt() * x + (1 - a).sqrt() * torch.randn(x.shape, generator=generator)
+        text = nets["text_encoder"](ids.input_ids.to(device))[0]
+        v = nets["unet"](x_t.to(device), t.to(device), text).sample.float().cpu()
+        guesses.append(a.sqrt() * x_t - (1 - a).sqrt() * v)
+    return torch.cat(guesses)
 
 
 def _snapshot(

@@ -18,11 +18,20 @@ from storybook.scenes import ATTRIBUTES, COLORS, DEGREES, LEAST, SUBJECTS, Scene
 
 pytest.importorskip("skia", reason="drawing needs requirements-train.txt")
 
-from storybook import draw, evaluate, report, vae
+from storybook import draw, evaluate, report, unet, vae
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MODEL = ASSETS / "storybook"
 HOUSE = Scene(subject="house", color="red", place="hill", time="night")
+SMALL = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (8, 8, 8, 8),
+    "layers_per_block": 1,
+    "latent_channels": vae.CHANNELS,
+    "norm_num_groups": 4,
+    "mid_block_add_attention": False,
+}
 trained = pytest.mark.skipif(not (MODEL / "model_index.json").exists(), reason="no bundled model here")
 
 
@@ -286,7 +295,10 @@ def test_whitening_moves_the_latents_and_not_the_pictures():
 
 def test_pictures_are_the_same_for_any_number_of_workers(monkeypatch):
     monkeypatch.setattr(common, "BLOCK", 3)
-    one, two = (common.renders(7, seed=5, workers=n) for n in (1, 2))
+    with common.drawing(2) as pool, common.drawing(1) as nobody:
+        one, two = (common.renders(7, seed=5, pool=p) for p in (nobody, pool))
+        again = common.renders(7, seed=6, pool=pool)  # one pool for many calls
+    assert nobody is None and not torch.equal(again[0], two[0])
     assert one[0].shape == (7, 3, 128, 128) and torch.equal(one[0], two[0])
     assert one[1:] == two[1:] and len(set(one[1])) > 4
     assert not any(scene.held_out for scene in one[1])
@@ -306,6 +318,84 @@ def test_a_stage_goes_on_where_it_was_stopped(tmp_path):
     again.log(done=True)
     assert common.Run(tmp_path, "stage", minutes=10).done
     assert not common.Run(tmp_path, "stage", minutes=20).done
+
+
+def test_no_time_is_out_of_range():
+    """(B - 1) + u rounds up to B in float32 where u is just below 1."""
+    u = torch.full((512,), 1 - 2**-24)
+    assert float(511 + u[-1]) == 512, "so it would be time 1000 of 0..999"
+    for B in (1, 32, 512):
+        t = unet.times(u[:1].expand(B), 1000)
+        assert t.dtype == torch.int64 and 0 <= t.min() and t.max() <= 999
+        assert len(set(t.tolist())) == B, "one from each stretch"
+    assert unet.times(torch.zeros(4), 1000).tolist() == [0, 250, 500, 750]
+
+
+@pytest.fixture
+def small_run(tmp_path, monkeypatch):
+    """A folder with an autoencoder too small to be of use, and shards of three pictures."""
+    monkeypatch.setattr(unet, "SHARD", 3)
+    torch.manual_seed(0)
+    vae.make((8, 8, 8, 8)).save_pretrained(tmp_path / "vae")
+    return tmp_path
+
+
+def test_latents_of_another_encoder_are_refused(small_run):
+    device = torch.device("cpu")
+    unet.make_latents(small_run, 6, seed=1, device=device, bf16=False)
+    data = unet.Data(small_run)
+    assert data.latents.shape == (6, vae.CHANNELS, 16, 16) and len(data.scenes) == 6
+    unet.make_latents(small_run, 6, seed=1, device=device, bf16=False)  # nothing to do
+    model = vae.AutoencoderKL.from_pretrained(small_run / "vae")
+    mark = vae.digest(model)
+    with torch.no_grad():
+        model.decoder.conv_out.weight += 1
+        assert vae.digest(model) == mark, "latents do not depend on the decoder"
+        model.encoder.conv_in.weight += 1
+    assert vae.digest(model) != mark
+    model.save_pretrained(small_run / "vae")
+    for use in (lambda: unet.Data(small_run), lambda: unet.make_latents(small_run, 6, 1, device, bf16=False)):
+        with pytest.raises(
+            ValueError, match=r"latents-000.pt holds latents of another autoencoder; expected"
+        ):
+            use()
+    shard = torch.load(small_run / "latents-000.pt", weights_only=True)
+    del shard["encoder"]  # as shards were before
+    torch.save(shard, small_run / "latents-000.pt")
+    with pytest.raises(ValueError, match="got None"):
+        unet.Data(small_run)
+
+
+def test_a_stage_says_that_it_is_done_when_all_is_written(tmp_path, monkeypatch):
+    """A stop before the last line of the log is made good by the next start."""
+    monkeypatch.setattr(vae, "make", lambda: vae.AutoencoderKL(**SMALL))
+    monkeypatch.setattr(common, "BLOCK", 50)
+    seen = []
+
+    class Watched(common.Run):
+        def log(self, **values):
+            seen.append((values.get("done", False), (tmp_path / "vae" / "config.json").exists()))
+            super().log(**values)
+
+    monkeypatch.setattr(vae, "CROP", 32)
+    options = {"pictures": 4, "batch": 2, "seed": 1, "bf16": False}
+    vae.train(Watched(tmp_path, "vae", minutes=0.001), torch.device("cpu"), **options)
+    assert seen[-1] == (True, True) and common.Run(tmp_path, "vae", minutes=0.001).done
+    before = vae.AutoencoderKL.from_pretrained(tmp_path / "vae")
+    vae.train_decoder(Watched(tmp_path, "decoder", minutes=0.02), torch.device("cpu"), **options)
+    after = vae.AutoencoderKL.from_pretrained(tmp_path / "vae")
+    assert vae.digest(before) == vae.digest(after), "latents stay valid"
+    assert not torch.equal(before.decoder.conv_out.weight, after.decoder.conv_out.weight)
+    last = json.loads((tmp_path / "decoder.jsonl").read_text().splitlines()[-1])
+    assert last["done"] and last["psnr"] > 0 and last["psnr of pixel art"] > 0
+
+
+def test_a_third_of_the_decoders_pictures_is_pixel_art():
+    pictures, scenes = vae.with_pixels(9, seed=2)
+    assert pictures.shape == (9, 3, 128, 128) and not any(s.held_out for s in scenes)
+    assert all(scenes[i].style == "pixel" for i in (0, 3, 6))
+    blocks = pictures[0].reshape(3, 32, 4, 32, 4)
+    assert (blocks == blocks[:, :, :1, :, :1]).all()
 
 
 def test_the_learning_rate_warms_up_holds_and_falls():
@@ -348,6 +438,21 @@ def test_an_evaluation_counts_what_is_shown():
     assert all(row["said"] is None or row["said"] > row["not said"] + 0.2 for row in degrees.values()), (
         degrees
     )
+
+
+def test_styles_are_counted_by_themselves():
+    """One style that fails is not hidden by three that do not."""
+    scenes = [HOUSE.but(style=style) for style in ATTRIBUTES["style"] for _ in range(2)]
+    images = [Image.fromarray(draw.render(s, i)) for i, s in enumerate(scenes)]
+    images[-1] = Image.fromarray(draw.render(HOUSE, 7))  # no pixel art
+    found = evaluate.judged_styles(scenes, images, judge.Judge.load())
+    assert {style: row["style"] for style, row in found.items()} == {
+        "illustration": 1.0, "sketch": 1.0, "watercolor": 1.0, "pixel": 0.5,
+    }  # fmt: skip
+    assert found["pixel"]["prompts"] == 2 and found["pixel"]["all"] == 0.5
+    result = {"settings": {"prompts": 8, "steps": 3, "guidance_scale": 5.0}, "degrees": {}, "styles": found}
+    page = report.page(result | {"shown": {"subject": 1.0, "style": 0.9, "all": 0.9}})
+    assert "| pixel | 2 | 100 % | 50 % | 50 % |" in page
 
 
 def test_the_pages_and_figures_of_an_evaluation(tmp_path):
@@ -432,3 +537,38 @@ def test_the_judge_reads_renders():
     for name in DEGREES:
         error = np.mean([abs(r[name] - getattr(s, name)) for r, s in zip(readings, scenes, strict=True)])
         assert error < 0.1, name
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_a_judge_without_some_weights_is_no_judge(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(judge.WEIGHTS)
+    del weights["heads.color.weight"]
+    save_file(weights, tmp_path / "judge.safetensors")
+    with pytest.raises(RuntimeError, match=r"heads\.color\.weight"):
+        judge.Judge.load(tmp_path / "judge.safetensors")
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_the_judge_is_right_in_98_of_100_held_out_renders():
+    """Per attribute, and in every style; what is measured by `judge.validate` is committed beside it."""
+    figures = json.loads((judge.FOLDER / "judge.json").read_text())
+    assert figures["held-out renders"] >= 1000
+    for name in ATTRIBUTES:
+        assert set(figures[name]) == {"all", *ATTRIBUTES["style"]}
+        assert min(figures[name].values()) >= 0.98, (name, figures[name])
+    for name in DEGREES:
+        for style in ATTRIBUTES["style"]:
+            assert set(figures[name][style]) == {"mean error", "there or not", "correlation where there"}
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_the_judges_figures_are_of_the_judge_that_is_shipped():
+    found = judge.validate(judge.Judge.load(), 150, seed=11)
+    kept = json.loads((judge.FOLDER / "judge.json").read_text())
+    assert set(found) == set(kept)
+    for name in ATTRIBUTES:
+        assert found[name]["all"] >= 0.95, name
+    for name in DEGREES:
+        assert found[name]["mean error"] < kept[name]["mean error"] + 0.05, name
