@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from PIL import Image
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source, inversion, load_recipe, recipe_of
 from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
-from p2p_core.photos import MOST_PIXELS, fitted, opened
 
 from . import tiny
 
@@ -295,128 +293,3 @@ def test_too_little_memory_is_told_before(
 def test_methods_there_are_none_of(p2p: PromptToPrompt, picture: Image.Image, method: object) -> None:
     with pytest.raises(BadMethod, match="direct"):
         p2p.invert(picture, PROMPT, method=method)
-
-
-# --- pictures of all kinds --------------------------------------------------------------------------------
-
-RED = (200, 30, 40)
-
-
-def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"]
-)
-def test_every_mode(mode: str) -> None:
-    base = Image.new("RGB", (20, 10), RED)
-    image = base.convert("L").convert(mode) if mode in ("I", "F", "I;16") else base.convert(mode)
-    found = opened(image)
-    assert found.mode == "RGB" and found.size == (20, 10)
-    if mode in ("RGB", "RGBA", "P", "CMYK"):
-        assert np.abs(np.asarray(found)[5, 5].astype(int) - RED).max() <= 60 * (mode == "P") + 4
-
-
-def test_upright_on_white_and_16_bits() -> None:
-    turned = Image.new("RGB", (30, 10), RED)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    assert opened(saved(turned, "JPEG", exif=exif)).size == (10, 30)
-    clear = Image.new("RGBA", (8, 8), (*RED, 0))
-    assert np.asarray(opened(saved(clear, "PNG"))).min() == 255
-    deep = Image.fromarray(np.full((8, 8), 32768, np.uint16))
-    assert abs(int(np.asarray(opened(saved(deep, "PNG")))[0, 0, 0]) - 128) <= 1
-    palette = Image.new("P", (8, 8))
-    palette.putpalette([0, 0, 0, *RED])
-    assert np.asarray(opened(saved(palette, "GIF", transparency=0))).min() == 255
-
-
-def test_the_first_frame_of_many() -> None:
-    frames = [Image.new("RGB", (8, 8), color) for color in (RED, (0, 0, 255))]
-    for kind in ("GIF", "WEBP", "PNG"):
-        found = opened(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
-        assert np.abs(np.asarray(found)[0, 0].astype(int) - RED).max() < 12, kind
-
-
-ARRAYS = (
-    np.zeros((4, 5)), np.ones((4, 5, 3), np.float32), np.zeros((4, 5, 4), np.uint8),
-    np.full((4, 5), 65535, np.uint16), np.ones((4, 5), bool), np.zeros((4, 5, 1), np.uint8),
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype} {a.shape}")
-def test_arrays(array: np.ndarray) -> None:
-    assert opened(array).size == (5, 4)
-
-
-def bomb() -> bytes:
-    """A PNG of a few bytes that says it has 30,000 x 30,000 pixels."""
-    data = bytearray(saved(Image.new("L", (1, 1)), "PNG"))
-    data[16:24] = (30000).to_bytes(4, "big") * 2
-    import zlib
-
-    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
-    return bytes(data)
-
-
-BROKEN: dict[str, Any] = {
-    "nothing": b"", "text": b"hello", "bomb": bomb(), "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-    "half a PNG": saved(Image.effect_noise((64, 64), 50), "PNG")[:300],
-    "half a JPEG": saved(Image.effect_noise((64, 64), 50), "JPEG")[:200],
-    "no file": "/no/such/file.png", "a folder": Path("/"), "a number": 5, "None": None, "list": [1, 2],
-    "1d": np.zeros(5), "5 channels": np.zeros((4, 4, 5), np.uint8), "empty": np.zeros((0, 4, 3), np.uint8),
-    "nan": np.full((4, 4), np.nan), "too bright": np.full((4, 4), 2.0), "int64": np.zeros((4, 4), np.int64),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("picture", BROKEN.values(), ids=list(BROKEN))
-def test_what_is_no_picture_is_told(picture: Any) -> None:
-    with pytest.raises(BadPicture):
-        opened(picture)
-
-
-def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(saved(Image.new("RGB", (8, 8), RED), "PNG"))
-    assert opened(path).size == opened(str(path)).size == (8, 8)
-    assert MOST_PIXELS >= 24_000_000, "what cameras make"
-
-
-def test_the_crop_can_be_moved_and_padding_keeps_all() -> None:
-    image = Image.fromarray(np.repeat(np.linspace(0, 255, 90, dtype=np.uint8)[None], 30, 0)).convert("RGB")
-    left, middle, right = (
-        np.asarray(fitted(image, (32, 32), "crop", (x, 0.5))).mean() for x in (0.0, 0.5, 1.0)
-    )
-    assert left < 60 < middle < 190 < right
-    padded = np.asarray(fitted(image, (32, 32), "pad"))
-    assert (padded[0] == 255).all() and padded[16, 1].max() < 30
-    for wrong in ({"fit": "stretch"}, {"center": (2, 0)}, {"center": "middle"}, {"center": (0.5,)}):
-        with pytest.raises(BadPicture):
-            fitted(image, (32, 32), **wrong)
-
-
-def test_a_thousand_mutations_of_files() -> None:
-    """Seeded: a picture or a sentence, never another error."""
-    rng = np.random.default_rng(5)
-    noise = Image.effect_noise((48, 40), 60).convert("RGB")
-    seeds = [
-        *(saved(noise, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")),
-        saved(noise.convert("P"), "GIF"), saved(noise.convert("RGBA"), "PNG"),
-        saved(noise.convert("CMYK"), "JPEG"),
-    ]  # fmt: skip
-    fine = 0
-    for n in range(150):
-        data = bytearray(seeds[n % len(seeds)])
-        for _ in range(int(rng.integers(1, 12))):
-            at = int(rng.integers(min(len(data), 200) if rng.random() < 0.6 else len(data)))
-            data[at] = int(rng.integers(256))
-        if rng.random() < 0.3:
-            data = data[: int(rng.integers(1, len(data)))]
-        try:
-            fine += opened(bytes(data)).mode == "RGB"
-        except BadPicture as error:
-            assert str(error).endswith((".", "million."))
-    assert 10 < fine < 140
