@@ -55,8 +55,8 @@ class PromptToPrompt(RealPictures):
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
     torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
-    to keep inversions of real pictures in, or None. preview_vae: diffusers' AutoencoderTiny for the model's
-    latents (TAESD), or None.
+    to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
+    preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), or None.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -76,6 +76,7 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        inversion_bytes: int | None = None,
         preview_vae: Any = None,
         model_name: str = "",
     ) -> None:
@@ -86,7 +87,8 @@ class PromptToPrompt(RealPictures):
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
         self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
-        self.shelf = None if inversions is None else Shelf(inversions)
+        kept = checks.inversion_bytes(inversion_bytes)
+        self.shelf = None if inversions is None else Shelf(inversions, kept)
         self._prompts: dict[str, Prompt] = {}
         self._last_version = self.model.version()
         self._states: LRU[StepState] = LRU(STATE_BYTES)
@@ -103,6 +105,7 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        inversion_bytes: int | None = None,
         preview_vae: Any = None,
         config: str | Path | None = None,
         on_progress: Progress | None = None,
@@ -123,6 +126,7 @@ class PromptToPrompt(RealPictures):
             cache_folder=cache_folder,
             cache_dtype=cache_dtype,
             inversions=inversions,
+            inversion_bytes=inversion_bytes,
             preview_vae=preview_vae,
             model_name=str(name),
         )

@@ -15,7 +15,7 @@ LAYERS = (
     {"words", "masks", "files"},
     {"photos"},
     {"edits"},
-    {"plan", "attention", "cache", "shelf"},
+    {"plan", "attention", "cache", "shelf", "memory"},
     {"sampler", "checks"},
     {"texts", "tiers", "loading"},
     {"models"},
