@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from p2p_core import Blend, Edit, PromptToPrompt, Source, inversion, load_recipe, recipe_of
+from p2p_core import Blend, Edit, PromptToPrompt, Source, inversion, load_recipe, memory, recipe_of
+from p2p_core import source as source_module
 from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
+from p2p_core.inversion import ddim_path
+from p2p_core.sampler import Sampler
 
 from . import tiny
 
@@ -252,7 +256,9 @@ def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> Non
             except StopIteration as stop:
                 assert isinstance(stop.value, Source)
                 break
-        assert [s.index for s in seen] == list(range(1, parts * STEPS + 1))
+        indices = [s.index for s in seen]
+        assert list(dict.fromkeys(indices)) == list(range(1, parts * STEPS + 1)) == sorted(set(indices))
+        assert indices == sorted(indices) and (method == "null_text" or len(indices) == len(set(indices)))
         assert {s.total for s in seen} == {parts * STEPS}
     before = {name: p.requires_grad for name, p in p2p.pipe.unet.named_parameters()}
     held = p2p.cache.nbytes
@@ -283,10 +289,169 @@ def test_checkpointing_gives_the_same_and_is_switched_off_again(
 def test_too_little_memory_is_told_before(
     p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inversion, "memory_free", lambda _: 1000)
+    monkeypatch.setattr(memory, "free", lambda _: 1000)
+    seen: list[Any] = []
     with pytest.raises(NotEnoughMemory, match="direct needs none"):
-        p2p.invert(picture, PROMPT, method="null_text", steps=3)
+        p2p.invert(picture, PROMPT, method="null_text", steps=3, on_step=seen.append)
+    assert not seen, "nothing was computed for nothing"
     p2p.invert(picture, PROMPT, steps=3)
+    p2p.invert(picture, PROMPT, method="null_text", guidance_scale=1, steps=3)  # nothing to be learned
+
+
+class Held:
+    """What a backward pass keeps, counted by torch's hooks: the most bytes at once, weights apart."""
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self.weights = {p.untyped_storage().data_ptr() for p in unet.parameters()}
+        self.counts: dict[int, int] = {}
+        self.now = self.most = 0
+
+    class Kept:
+        def __init__(self, held: Held, x: torch.Tensor) -> None:
+            self.held, self.x, self.at = held, x, x.untyped_storage().data_ptr()
+            if not held.counts.get(self.at):
+                held.now += x.untyped_storage().nbytes()
+            held.counts[self.at] = held.counts.get(self.at, 0) + 1
+            held.most = max(held.most, held.now)
+
+        def __del__(self) -> None:
+            self.held.counts[self.at] -= 1
+            if not self.held.counts[self.at]:
+                self.held.now -= self.x.untyped_storage().nbytes()
+
+    def pack(self, x: torch.Tensor) -> Any:
+        return x if x.untyped_storage().data_ptr() in self.weights else Held.Kept(self, x)
+
+    def unpack(self, kept: Any) -> torch.Tensor:
+        return kept.x if isinstance(kept, Held.Kept) else kept
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"block_out_channels": (32, 64, 64), "layers_per_block": 2},
+        {"block_out_channels": (16, 48, 96), "layers_per_block": (1, 2, 2)},
+    ],
+)
+def test_the_memory_that_is_asked_for_is_what_a_backward_pass_takes(
+    config: dict[str, Any], checkpointed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a factor of two, for whatever UNet and size."""
+    monkeypatch.setattr(inversion, "CHECKPOINTED", 1 if checkpointed else 1 << 30)
+    model = PromptToPrompt(tiny.pipeline(**config)).model
+    prompt, sampler = model.texts.parse(PROMPT), Sampler.of(model.pipe.scheduler.config, 2)
+    for size in ((16, 16), (32, 24)):
+        held = Held(model.unet)
+        path = torch.randn(3, 4, *size, generator=torch.Generator().manual_seed(0))
+        learning = inversion.null_text(model, sampler, path, prompt, model.texts.parse(""), SCALE)
+        with torch.autograd.graph.saved_tensors_hooks(held.pack, held.unpack):
+            next(learning)
+        learning.close()
+        asked = inversion.memory_needed(model, size)
+        assert 0.5 < asked / held.most < 2, (asked, held.most)
+
+
+def test_half_precision_learns_the_same_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradients would be 0 without a scaled loss, and infinite with too large a scale."""
+    monkeypatch.setattr(inversion, "INNER", 10)
+    found = {}
+    for dtype in ("fp32", "fp16"):
+        p2p = PromptToPrompt(tiny.pipeline("v_prediction"), device="cpu", dtype=dtype)
+        model, sampler = p2p.model, p2p.records.sampler(4)
+        path = ddim_path(model, sampler, torch.full((1, 4, 16, 16), 0.3).to(p2p.dtype), p2p.prompt(PROMPT))
+        empty = p2p.prompt("")
+        learning = inversion.null_text(model, sampler, path, p2p.prompt(PROMPT), empty, 7.5)
+        try:
+            while True:
+                next(learning)
+        except StopIteration as stop:
+            found[dtype] = stop.value.float() - model.embed(empty).float()
+    one, other = (found[dtype].flatten() for dtype in ("fp32", "fp16"))
+    assert other.norm() > 0.5 * one.norm() > 0
+    assert float(F.cosine_similarity(one, other, dim=0)) > 0.9, float(F.cosine_similarity(one, other, dim=0))
+
+
+def test_gradients_that_overflow_are_tried_again(picture: Image.Image) -> None:
+    p2p = PromptToPrompt(tiny.pipeline("v_prediction"), device="cpu", dtype="fp16")
+    model, sampler = p2p.model, p2p.records.sampler(2)
+    path = 200 * torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))  # far away
+    learning = inversion.null_text(model, sampler, path.half(), p2p.prompt(PROMPT), p2p.prompt(""), 7.5)
+    for _ in range(3):
+        _, x = next(learning)
+    assert x.isfinite().all()
+
+
+def test_what_learns_nothing_takes_no_pass(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From step 100 on the learning rate is 0."""
+    p2p = PromptToPrompt(tiny.pipeline(), device="cpu")
+    sampler, prompt = p2p.records.sampler(102), p2p.prompt(PROMPT)
+    path = torch.randn(103, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(inversion, "INNER", 2)
+    counts = dict.fromkeys(range(103), 0)
+    for done, _ in inversion.null_text(p2p.model, sampler, path, prompt, p2p.prompt(""), SCALE):
+        counts[done] += 1
+    assert counts[50] == 3 and counts[101] == counts[102] == 1
+
+
+def test_null_text_stops_between_two_passes(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    """Of a step, not after its ten passes; the model is then as it was."""
+    before = {name: p.requires_grad for name, p in p2p.pipe.unet.named_parameters()}
+    processors = dict(p2p.pipe.unet.attn_processors)
+    run = p2p.inverting(picture, PROMPT, method="null_text", steps=STEPS, guidance_scale=SCALE)
+    seen = [next(run).index for _ in range(STEPS + 3)]
+    assert seen == [*range(1, STEPS + 1), STEPS, STEPS, STEPS]
+    assert {name: p.requires_grad for name, p in p2p.pipe.unet.named_parameters()} == before
+    assert dict(p2p.pipe.unet.attn_processors) == processors and torch.is_grad_enabled()
+    assert not p2p.lock._is_owned()  # type: ignore[attr-defined]
+    run.close()
+
+
+def test_a_model_that_reads_its_guidance_has_nothing_to_learn() -> None:
+    p2p = PromptToPrompt(tiny.pipeline(time_cond_proj_dim=8), device="cpu")
+    small = Image.effect_noise((64, 64), 50).convert("RGB")
+    source = p2p.invert(small, PROMPT, method="null_text", steps=2, guidance_scale=7.5)
+    assert source.unconditional is None
+
+
+def test_the_version_is_asked_for_under_the_lock(
+    p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, owned = p2p.model.version, []
+
+    def version() -> str:
+        owned.append(p2p.lock._is_owned())  # type: ignore[attr-defined]
+        return plain()
+
+    monkeypatch.setattr(p2p.model, "version", version)
+    p2p.invert(picture, PROMPT, steps=2)
+    assert owned and all(owned)
+
+
+def test_how_a_picture_was_fitted_is_kept(p2p: PromptToPrompt) -> None:
+    wide = Image.effect_noise((200, 64), 50).convert("RGB")
+    source = p2p.invert(wide, PROMPT, steps=2, fit="pad", center=(0.25, np.float64(1)))
+    assert (source.inversion.fit, source.inversion.center) == ("pad", (0.25, 1.0))
+    recipe = load_recipe(json.loads(recipe_of(p2p.edit(source, Edit(TARGET))).to_json()))
+    assert recipe.source["fit"] == "pad" and recipe.source["center"] == [0.25, 1.0]
+    again = p2p.source_of(recipe)
+    assert again.key == source.key and again.inversion.fit == "pad"
+    assert again.inversion.center == source.inversion.center
+    old = replace(recipe, source={k: v for k, v in recipe.source.items() if k not in ("fit", "center")})
+    assert p2p.source_of(load_recipe(old.to_dict())).key == source.key, "recipes of before"
+
+
+def test_a_picture_is_encoded_once_for_its_recipes(
+    p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    plain = source_module.picture_text
+    monkeypatch.setattr(source_module, "picture_text", lambda image: calls.append(1) or plain(image))
+    source = p2p.invert(picture, PROMPT, steps=2)
+    for weight in (0.5, 1.5):
+        recipe_of(p2p.edit(source, Edit(TARGET, weights={"castle": weight}))).to_json()
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("method", ["pnp", "", None, 3])
