@@ -373,7 +373,7 @@ def test_half_precision_learns_the_same_embeddings(monkeypatch: pytest.MonkeyPat
     assert float(F.cosine_similarity(one, other, dim=0)) > 0.9, float(F.cosine_similarity(one, other, dim=0))
 
 
-def test_gradients_that_overflow_are_tried_again(picture: Image.Image) -> None:
+def test_gradients_that_overflow_are_tried_again() -> None:
     p2p = PromptToPrompt(tiny.pipeline("v_prediction"), device="cpu", dtype="fp16")
     model, sampler = p2p.model, p2p.records.sampler(2)
     path = 200 * torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))  # far away
@@ -383,7 +383,7 @@ def test_gradients_that_overflow_are_tried_again(picture: Image.Image) -> None:
     assert x.isfinite().all()
 
 
-def test_what_learns_nothing_takes_no_pass(picture: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_learns_nothing_takes_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """From step 100 on the learning rate is 0."""
     p2p = PromptToPrompt(tiny.pipeline(), device="cpu")
     sampler, prompt = p2p.records.sampler(102), p2p.prompt(PROMPT)
