@@ -16,9 +16,11 @@ NAMES = {"ddim": "DDIM", "negative_prompt": "negative prompt", "null_text": "nul
 HEAD = """# Real pictures, by four ways of inversion
 
 Made by `python -m benchmarks.inversion`; the same command gives this page again. {pictures} drawings of
-scenes that the model was never trained on stand for real pictures, null-text has the first {null_text} of
-them; {steps} steps, on {device}. Each picture has one edit, whose right answer is the drawing of the same
-layout with the target's words. The judge, a small network trained on drawings only, reads the pictures.
+scenes that the model was never trained on stand for real pictures; null-text, which is slow, has
+{null_text} of them, and every row says how many it has. {steps} steps, on {device}. Each picture has a swap
+of its subject or its colour, every fourth an edit of another kind too, whose right answer is the drawing of
+the same layout with the target's words. The judge, a small network trained on drawings only,
+reads the pictures.
 """
 
 
@@ -61,6 +63,11 @@ def _edits(rows: Sequence[Mapping[str, Any]]) -> str:
 def page(result: Mapping[str, Any]) -> str:
     """The Markdown page."""
     text = HEAD.format(**result["settings"])
+    text += "\n## What is asked of it\n\n"
+    text += table(
+        ("asked", "measured", "holds"),
+        [(row["what"], row["measured"], "yes" if row["holds"] else "**no**") for row in result["asked"]],
+    )
     text += "\n## How well the picture comes back\n\n"
     text += "Against the picture itself, and against what the autoencoder alone makes of it. No method can\n"
     text += "beat the autoencoder, whose own PSNR stands in the column before the last.\n\n"
@@ -83,27 +90,42 @@ def page(result: Mapping[str, Any]) -> str:
         ],
     )  # fmt: skip
     text += "\n(99 dB: the very same picture.)\n"
+    text += "\nWith more steps, at guidance 7.5:\n\n"
+    text += table(
+        ("method", "steps", "pictures", "PSNR", "PSNR to the VAE's", "the VAE alone", "short of it"),
+        [
+            [
+                NAMES[row["method"]],
+                row["steps"],
+                str(row["edits"]),
+                *(number(row, name) for name in ("psnr", "psnr vae", "ceiling")),
+                number(row, "short of it", 2),
+            ]
+            for row in result["closer"]
+        ],
+    )
     text += "\n## How well it can be edited\n\n"
     text += "### Swaps of a subject or a colour, and fluffy: with and without a region\n\n"
     text += _edits(result["local edits"])
     text += "\n### All edits\n\n" + _edits([r for r in result["edits"] if r["blend"] == "no blend"])
+    settings = "; ".join(f"{kind} {text}" for kind, text in result["settings"]["edits"].items())
+    text += "\nSettings, cross / self windows as fractions of the run, and the blend's threshold from its\n"
+    text += f"start: {settings}.\n"
     text += "\n## Beside generated pictures\n\n"
-    text += (
-        "The same edits, by direct inversion of a drawing and of a picture generated from the same prompt.\n"
-    )
+    text += "The same swaps, by direct inversion of a drawing and of a picture generated from its prompt.\n"
     text += "Here the outside is where the judge sees no subject, as it is known in both.\n\n"
     text += table(
         ("picture", "guidance", "region", "edits", "shown", "rest kept", "both", "PSNR outside"),
         [
             [
-                row["of"],
+                row["picture"],
                 f"{row['guidance']:g}",
                 row["blend"],
                 str(row["edits"]),
                 *(share(row, name) for name in ("shown", "kept", "both")),
                 number(row, "psnr outside"),
             ]
-            for row in result["beside generated"]
+            for row in result["beside generated, swaps"]
         ],
     )
     text += "\n## Seconds\n\nOne picture, nothing known before; the edit afterwards.\n\n"
@@ -130,11 +152,10 @@ def figure(
     top, below = whole.subfigures(2, 1, height_ratios=[max(1.0, 1.45 * rows), 3.0])
     axes = top.subplots(rows, columns, squeeze=False)
     for row, (task, image, shown) in zip(axes, examples, strict=True):
-        came, edited = zip(*(shown.get(method, (None, None)) for method in methods), strict=True)
+        came, edited = zip(*(shown[method] for method in methods), strict=True)
         for axis, picture in zip(row, (image, *came, *edited), strict=True):
             axis.set_axis_off()
-            if picture is not None:
-                axis.imshow(picture)
+            axis.imshow(picture)
         row[0].set_title(f"{caption(task.source)} →\n{caption(task.target)}", fontsize=5, loc="left", pad=2)
     names = [NAMES[method] for method in methods]
     for axis, title in zip(axes[0][1:], (*names, *(f"edit, {name}" for name in names)), strict=True):

@@ -46,5 +46,6 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "max_file_size": "10mb",
-        "max_threads": 4 * MOST_SESSIONS,  # events under way at once; every open page has one (`Handlers.stay`)
+        "max_threads": 4
+        * MOST_SESSIONS,  # events under way at once; every open page has one (`Handlers.stay`)
     }

@@ -90,8 +90,8 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
         )
 
     free: dict[str, Any] = {**quiet, "concurrency_limit": None}
-    # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then can
-    # be lost. One event that ends with the page keeps the stream open; it is the first that a page sends.
+    # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then
+    # can be lost. One event that ends with the page keeps the stream open; it is the first that a page sends.
     demo.load(handlers.stay, None, None, **free)
     on(
         [demo.load],
