@@ -73,6 +73,14 @@ def cache_bytes(value: object) -> dict[str, int] | None:
     )
 
 
+def inversion_bytes(value: object) -> int | None:
+    """A budget in bytes for inversions on disk; None: the usual one. Raises `P2PError`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
+    if value is None or whole:
+        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+    raise P2PError(f"inversion_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
+
+
 def pipe_name(pipe: Any) -> str:
     """A name for a pipeline that was handed over."""
     return str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)

@@ -12,13 +12,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import free_memory
 from .attention import Call, installed
 from .errors import NotEnoughMemory
 from .models import Model
@@ -27,6 +28,7 @@ from .words import Prompt
 
 CHECKPOINTED = 48 * 48  # latents from which on activations are computed again instead of kept
 INNER = 10  # Adam steps for each step's embedding (Mokady et al. 2023, section 4)
+LEAST = 2.0**-8  # that a loss is scaled by, below which half precision has no gradient at all
 
 
 @torch.no_grad()
@@ -66,42 +68,38 @@ def null_text(
     Per step at most `INNER` steps of Adam on the squared distance to the path, begun from the step before,
     with a learning rate of 0.01 (1 - i / 100), until it is below 1e-5 + 2e-5 i. Only the embedding is
     learned: the conditional prediction is made once a step, and memory is that of one row's backward pass.
-    Yields (steps done, latents).
+    Yields (steps done, latents), after each step of Adam too, with the model as it was.
     """
     size = (path.shape[-2], path.shape[-1])
     text = model.embed(prompt)
     start = model.embed(negative).float()
     x, found = path[:1], []
-    frozen = [p for p in model.unet.parameters() if p.requires_grad]
-    checkpointing = size[0] * size[1] >= CHECKPOINTED and not model.unet.is_gradient_checkpointing
-    check_memory(model, size)
+    weights = [p for p in model.unet.parameters() if p.requires_grad]
+    # gradients of half precision would be 0: the loss is scaled up, and they are scaled down again
+    up = 2.0**16 if model.dtype == torch.float16 else 1.0
     for i in range(len(sampler)):
         t, goal = sampler.timesteps[i], path[i + 1, None].float()
         with torch.no_grad():
             conditional = model.predict(x, t, text, Call(conditional=1, latent=size)).float()
         own = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([own], lr=0.01 * max(0.0, 1 - i / 100))
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        if checkpointing:
-            model.unet.enable_gradient_checkpointing()
-        try:
-            for _ in range(INNER):
-                # our processors stay in place for the backward pass, which may run layers again
-                with torch.enable_grad(), installed(model.layers()):
+        rate = 0.01 * max(0.0, 1 - i / 100)
+        optimizer = torch.optim.Adam([own], lr=rate)
+        for _ in range(INNER if rate > 0 else 0):
+            while True:
+                with _learning(model, weights, size):
                     out = model.predict(x, t, own.to(model.dtype), Call(conditional=1, latent=size)).float()
                     after, _ = sampler.step(x.float(), out + scale * (conditional - out), i)
                     loss = F.mse_loss(after, goal)
-                    optimizer.zero_grad()
-                    loss.backward()
-                optimizer.step()
-                if loss.item() < 1e-5 + 2e-5 * i:
+                    (grad,) = torch.autograd.grad(loss * up, own)
+                if bool(grad.isfinite().all()) or up <= LEAST:
                     break
-        finally:  # whatever happens, and between two steps: the model is as it was
-            if checkpointing:
-                model.unet.disable_gradient_checkpointing()
-            for parameter in frozen:
-                parameter.requires_grad_(True)
+                up /= 2
+            if bool(grad.isfinite().all()):
+                own.grad = grad / up
+                optimizer.step()
+            if loss.item() < 1e-5 + 2e-5 * i:
+                break
+            yield i, x
         start = own.detach()
         with torch.no_grad():
             both = torch.cat([start.to(model.dtype), text])
@@ -112,29 +110,44 @@ def null_text(
     return torch.cat(found)
 
 
-def memory_needed(model: Model, size: tuple[int, int]) -> int:
-    """About how many bytes null-text's backward pass holds: the activations of one row of the UNet."""
-    widths = sum(model.unet.config.block_out_channels)
-    kept = 40 if size[0] * size[1] >= CHECKPOINTED else 160
-    return int(kept * widths * size[0] * size[1] * torch.finfo(model.dtype).bits // 8)
+@contextmanager
+def _learning(model: Model, weights: Sequence[Tensor], size: tuple[int, int]) -> Iterator[None]:
+    """The model as a backward pass to its text wants it; as it was afterwards, whatever happens.
 
-
-def memory_free(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where nobody can tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+    Our processors stay in place for the backward pass, which may run layers again.
+    """
+    checkpointing = size[0] * size[1] >= CHECKPOINTED and not model.unet.is_gradient_checkpointing
+    for weight in weights:
+        weight.requires_grad_(False)
+    if checkpointing:
+        model.unet.enable_gradient_checkpointing()
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return None
+        with torch.enable_grad(), installed(model.layers()):
+            yield
+    finally:
+        if checkpointing:
+            model.unet.disable_gradient_checkpointing()
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
+def memory_needed(model: Model, size: tuple[int, int]) -> int:
+    """About how many bytes null-text's backward pass holds: the activations of one row of the UNet.
+
+    Each of a level's layers, on the way down and up, keeps about so many tensors of its width and grid;
+    checkpointed, the inputs of its parts.
+    """
+    config = model.unet.config
+    layers = config.layers_per_block
+    widths, most = config.block_out_channels, layers if isinstance(layers, int) else max(layers)
+    cells = sum(width * size[0] * size[1] / 4**level for level, width in enumerate(widths))
+    kept = 7 if size[0] * size[1] >= CHECKPOINTED else 33
+    return int(kept * (2 * most + 1) * cells * torch.finfo(model.dtype).bits // 8)
 
 
 def check_memory(model: Model, size: tuple[int, int]) -> None:
     """Raises `NotEnoughMemory` before null-text would run out of it."""
-    needed, free = memory_needed(model, size), memory_free(model.device)
+    needed, free = memory_needed(model, size), free_memory.free(model.device)
     if free is not None and needed > free:
         raise NotEnoughMemory(
             f"null_text needs about {needed / 1e9:.1f} GB for a backward pass at this size; "

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from .free_memory import free
+
 MOST = 32  # edits in one batch: more gain nothing, and a step takes long to be stopped
 SHARE = 0.8  # of what is free
 # bytes that one row of the UNet takes at its widest, in multiples of one map of its first level: what waits
@@ -15,11 +17,8 @@ DECODE = 6  # the same of the autoencoder's last level, which has twice its firs
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Bytes that can be had on the device, torch's own reserve included; None where nobody can tell."""
-    if device.type != "cuda":
-        return None
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    """Bytes that can be had on a GPU, torch's own reserve included; None on a CPU."""
+    return free(device) if device.type == "cuda" else None
 
 
 def edits_at_once(unet: Any, size: tuple[int, int], itemsize: int, rows: int, free: int | None) -> int:

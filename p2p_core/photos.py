@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from . import files
 from .errors import BadPicture, shown
+from .files import MOST_PIXELS, ORIENTATION, TURNED
 
-MOST_BYTES = 64 << 20
-MOST_PIXELS = 50_000_000
 FITS = ("crop", "pad")
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 PAPER = (255, 255, 255)  # under what is transparent, and beside what is padded
 
 
@@ -24,24 +22,17 @@ def opened(picture: Any) -> Image.Image:
     """A picture as RGB, upright, its first frame; transparent parts lie on white.
 
     picture: a path, bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
-    in 0..1. Raises `BadPicture`.
+    in 0..1. PIL's modes of whole numbers and floats: see `_eight_bits`. Raises `BadPicture`.
     """
     if isinstance(picture, np.ndarray):
         return _flat(_from_array(picture))
     if isinstance(picture, Image.Image):
-        return _loaded(picture, "The picture")
+        return _given(picture)
     if isinstance(picture, (bytes, bytearray)):
         return _decoded(bytes(picture), "The picture")
     if isinstance(picture, (str, Path)):
         path = Path(picture)
-        try:
-            size = path.stat().st_size
-            if size > MOST_BYTES:
-                raise BadPicture(f"A picture's file has at most {MOST_BYTES >> 20} MB; got {size >> 20} MB.")
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadPicture(f"{shown(path.name)} can't be read ({error.strerror or error}).") from None
-        return _decoded(data, shown(path.name))
+        return _decoded(files.read(path), shown(path.name))
     raise BadPicture(
         "A picture is a path, bytes, a PIL image or an array; "
         f"got {type(picture).__name__} ({shown(picture)})."
@@ -66,7 +57,7 @@ def fitted(
         raise BadPicture(f"The crop's center is a pair of numbers from 0 to 1; got {shown(center)}.")
     height, width = size
     if fit == "pad":
-        return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=PAPER)
+        return _padded(image, width, height)
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS, centering=(x, y))
 
 
@@ -107,51 +98,76 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array)
 
 
+def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
+    """All of a picture in the middle of white; what is thin stays a pixel wide."""
+    scale = min(width / image.width, height / image.height)
+    inner = min(width, max(1, round(image.width * scale))), min(height, max(1, round(image.height * scale)))
+    small = image.resize(inner, Image.Resampling.LANCZOS)
+    whole = Image.new("RGB", (width, height), PAPER)
+    whole.paste(small, (round((width - inner[0]) / 2), round((height - inner[1]) / 2)))
+    return whole
+
+
 def _decoded(data: bytes, name: str) -> Image.Image:
-    if len(data) > MOST_BYTES:
-        raise BadPicture(f"A picture's file has at most {MOST_BYTES >> 20} MB; got {len(data) >> 20} MB.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; what matters is raised
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _loaded(image, name)
-    except BadPicture:
-        raise
-    except Exception as error:  # decoders raise nearly anything on hostile files
-        raise BadPicture(
-            f"{name} is no picture that can be read ({type(error).__name__}); expected "
-            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
-        ) from None
+    with files.decoded(data, name) as (image, orientation):
+        flat = _flat(image)
+        del image
+    return _turned(flat, orientation)  # once the decoder has let go of its own copies
 
 
-def _loaded(image: Image.Image, name: str) -> Image.Image:
-    width, height = image.size
-    if width * height > MOST_PIXELS or width * height == 0:  # before anything is decoded
-        raise BadPicture(
-            f"{name} has {width} x {height} pixels; expected at most {MOST_PIXELS // 10**6} million."
-        )
+def _given(image: Image.Image) -> Image.Image:
+    """A picture that was opened elsewhere; it stays as it is."""
+    files.check_size(image.size, "The picture")
     try:
-        if getattr(image, "n_frames", 1) > 1:
+        if image.tell():
             image.seek(0)
         image.load()
-        return _flat(ImageOps.exif_transpose(image))
+        return _turned(_flat(image), image.getexif().get(ORIENTATION))
     except BadPicture:
         raise
-    except Exception as error:
-        raise BadPicture(f"{name} is broken ({type(error).__name__}).") from None
+    except Exception as error:  # of any plugin
+        raise BadPicture(f"The picture is broken ({type(error).__name__}).") from None
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
+    """Upright, by EXIF's orientation."""
+    turn = TURNED.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """RGB on white. 16 bits come down to 8 by their own range, which PIL would cut off."""
+    """RGB on white."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        top = 65535.0 if image.mode != "F" or values.max(initial=0) > 255 else 255.0
-        if image.mode == "F" and values.max(initial=0) <= 1:
-            top = 1.0
-        values = np.nan_to_num(values)
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+        return _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (*PAPER, 255))
-        return Image.alpha_composite(paper, image).convert("RGB")
+        above = image if image.mode == "RGBA" else image.convert("RGBA")
+        flat = Image.new("RGB", image.size, PAPER)
+        flat.paste(above, mask=above)
+        return flat
     return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Modes I, I;16 and F as RGB, by the range they hold, a band of rows at a time.
+
+    Whole numbers of at most 255 are 8 bits, else 16. Floats of at most 1 are shares, of at most 255 are 8
+    bits, else 16. PIL itself would cut off at 255.
+    """
+    width, height = image.size
+    rows = max(1, (1 << 20) // width)
+    bands = [(0, y, width, min(height, y + rows)) for y in range(0, height, rows)]
+
+    def values(band: tuple[int, int, int, int]) -> np.ndarray:
+        found = np.asarray(image.crop(band)).astype(np.float32)
+        return np.nan_to_num(found, copy=False, nan=0.0, posinf=np.inf, neginf=0.0)
+
+    most = 0.0
+    for band in bands:
+        found = values(band)
+        most = max(most, float(found.max(initial=0, where=np.isfinite(found))))
+    top = 65535.0 if most > 255 else 255.0 if most > 1 or image.mode != "F" else 1.0
+    flat = Image.new("RGB", image.size)
+    for band in bands:
+        grey = (values(band).clip(0, top) * (255 / top)).round().astype(np.uint8)
+        flat.paste(Image.fromarray(grey).convert("RGB"), band[:2])
+    return flat

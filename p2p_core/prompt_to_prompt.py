@@ -57,9 +57,10 @@ class PromptToPrompt(RealPictures):
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
     torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
-    to keep inversions of real pictures in, or None. preview_vae: diffusers' AutoencoderTiny for the model's
-    latents (TAESD), a folder that holds one, "auto" (on a GPU, if it is in the Hub's cache), or None.
-    offload: text encoders and autoencoder are on the GPU only while they work, which saves its memory.
+    to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
+    preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
+    (on a GPU, if it is in the Hub's cache), or None. offload: text encoders and autoencoder are on the GPU
+    only while they work, which saves its memory.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -79,6 +80,7 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        inversion_bytes: int | None = None,
         preview_vae: Any = None,
         offload: bool = False,
         model_name: str = "",
@@ -90,7 +92,8 @@ class PromptToPrompt(RealPictures):
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
         self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
-        self.shelf = None if inversions is None else Shelf(inversions)
+        kept = checks.inversion_bytes(inversion_bytes)
+        self.shelf = None if inversions is None else Shelf(inversions, kept)
         self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
         self._prompts: dict[str, Prompt] = {}
         self._last_version = self.model.version()
@@ -108,6 +111,7 @@ class PromptToPrompt(RealPictures):
         cache_folder: str | Path | None = None,
         cache_dtype: str | torch.dtype | None = None,
         inversions: str | Path | None = None,
+        inversion_bytes: int | None = None,
         preview_vae: Any = "auto",
         offload: bool = False,
         config: str | Path | None = None,
@@ -129,6 +133,7 @@ class PromptToPrompt(RealPictures):
             cache_folder=cache_folder,
             cache_dtype=cache_dtype,
             inversions=inversions,
+            inversion_bytes=inversion_bytes,
             preview_vae=preview_vae,
             offload=offload,
             model_name=str(name),

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from . import checks
 from .errors import BadMethod
-from .inversion import ddim_steps, null_text
+from .inversion import check_memory, ddim_steps, null_text
 from .models import Model
 from .photos import fitted, opened
 from .records import Records
-from .sampler import Sampler, guided
-from .shelf import Shelf
+from .sampler import Sampler
+from .shelf import Shapes, Shelf
 from .source import Inversion, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
 from .words import Prompt
@@ -37,6 +37,7 @@ class RealPictures:
     prompt: Any
     decode: Any
     _record: Any
+    _version: Any
 
     def invert(self, picture: Any, prompt: str, *, on_step: OnStep = None, **settings: Any) -> Source:
         """A real picture as a source. Takes the arguments of `inverting`, and `on_step(state)`."""
@@ -69,11 +70,12 @@ class RealPictures:
         method = checks.method(method)
         if self.model.texts.two and method in ("null_text", "negative_prompt"):
             raise BadMethod(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
-        self.model.version()
         size = self.model.latent_size(height, width)
         pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
         image = fitted(opened(picture), pixels, fit, center)
-        return self._inverting(P, negative, ddim, scale, size, image, method)
+        x, y = center
+        how = (method, fit, (float(x), float(y)))
+        return self._inverting(P, negative, ddim, scale, size, image, how)
 
     def _inverting(
         self,
@@ -83,18 +85,25 @@ class RealPictures:
         scale: float,
         size: tuple[int, int],
         image: Image.Image,
-        method: str,
+        how: tuple[str, str, tuple[float, float]],
     ) -> States[Source]:
-        begun, N = time.perf_counter(), len(sampler)
-        fits = method == "null_text" and guided(scale)
+        begun, N, version = time.perf_counter(), len(sampler), self._version()
+        method, fit, center = how
+        fits = method == "null_text" and self.model.guided(scale)
+        # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
+        way = self._way_key(version, P, sampler, image)
+        name = key_of(way, negative.ids, scale) if fits else way
+        with self.lock:
+            text = self.model.embed(P).shape[1:]
+        paths = {"path": (N + 1, self.model.channels, *size)}
+        both = {**paths, "unconditional": (N, *text)}
+        known = self._shelved(name, both if fits else paths)
+        ahead = known or self._shelved(way, paths)
+        if fits and not known:
+            check_memory(self.model, size)  # before anything is computed for nothing
         with self.lock:
             z_0 = self.model.encode(image)
         kept = (P.ids, negative.ids, N, scale, size, method, bytes_of(z_0))
-        # the way to noise is the same for every method; null-text's embeddings belong to a guidance scale
-        way = key_of(self.model.fingerprint, self.model.version(), P.ids, N, image.size, image.tobytes())
-        name = key_of(way, negative.ids, scale) if fits else way
-        known = self._shelved(name)
-        ahead = known or self._shelved(way)
         total = N * (1 + (not ahead) + (fits and not known))
         if ahead:
             path = ahead["path"].to(self.device, self.dtype)
@@ -120,7 +129,7 @@ class RealPictures:
             size,
             given,
             None,
-            key_of(id(self.model), self.model.version(), *kept),
+            key_of(id(self.model), version, *kept),
             own,
         )
         while True:
@@ -137,11 +146,24 @@ class RealPictures:
             psnr=psnr(source.image, image),
             psnr_vae=psnr(source.image, through),
             psnr_ceiling=psnr(through, image),
+            fit=fit,
+            center=center,
         )
         return replace(source, inversion=report, seconds=time.perf_counter() - begun)
 
-    def _shelved(self, name: str) -> dict[str, Tensor] | None:
-        return self.shelf.get(name) if self.shelf else None
+    def _way_key(self, version: str, P: Prompt, sampler: Sampler, image: Image.Image) -> str:
+        """Names all that the way from a picture to noise depends on, in any process."""
+        vae, times = self.model.pipe.vae.config, sampler.timesteps.tolist()
+        spread = [getattr(vae, f"latents_{part}", None) for part in ("mean", "std")]
+        encoding = (vae.scaling_factor, *(None if part is None else list(part) for part in spread))
+        steps = (times, sampler.alpha, sampler.alpha_prev, sampler.prediction, sampler.clip)
+        kind = (str(self.dtype), str(self.model.vae_dtype))
+        return key_of(
+            self.model.fingerprint, version, kind, encoding, steps, P.ids, image.size, image.tobytes()
+        )
+
+    def _shelved(self, name: str, shapes: Shapes) -> dict[str, Tensor] | None:
+        return self.shelf.get(name, shapes) if self.shelf else None
 
     def _shelve(self, name: str, **tensors: Tensor) -> None:
         if self.shelf:

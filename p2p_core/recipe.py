@@ -22,14 +22,14 @@ VERSION = 1
 _SOURCE_FIELDS = {
     "prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "sampler",
 }  # fmt: skip
-_PICTURE_FIELDS = {"method", "picture"}
+_PICTURE_FIELDS = {"method", "picture", "fit", "center"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a picture was made: its source, then `edits` one after the other (usually one).
 
-    source: the arguments of `generate`; with "picture" (PNG in base64) and "method" those of `invert`.
+    source: the arguments of `generate`; with "picture" (PNG in base64) those of `invert`.
     `PromptToPrompt.source_of` makes it again.
     """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,38 +15,40 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 BUDGET = 1 << 30
-KINDS = {"path": 4, "unconditional": 3}  # name -> dimensions
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+ASIDE = 600.0  # seconds after which a file that is written aside belongs to nobody
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Shelf:
     """A folder of tensors by key, the longest unused removed first.
 
-    A file that can't be read counts as missing and is removed. Nothing here raises for a full or read-only
-    disk: the shelf only saves time. Several processes may share a folder.
+    A file that can't be read, or holds something else, counts as missing and is removed. Nothing here raises
+    for a full or read-only disk: the shelf only saves time. Several processes may share a folder.
     """
 
-    def __init__(self, folder: str | Path, budget: int = BUDGET) -> None:
-        self.folder, self.budget = Path(folder).expanduser(), budget
+    def __init__(self, folder: str | Path, budget: int | None = None) -> None:
+        self.folder, self.budget = Path(folder).expanduser(), BUDGET if budget is None else budget
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
-    def get(self, key: str) -> dict[str, Tensor] | None:
-        """What was put under the key, or None."""
+    def get(self, key: str, shapes: Shapes) -> dict[str, Tensor] | None:
+        """What was put under the key, if it is tensors of these names and shapes; else None."""
         file = self._file(key)
         try:
             found = load(file.read_bytes())
-            whole = "path" in found and all(
-                name in KINDS and x.dim() == KINDS[name] and bool(torch.isfinite(x).all())
-                for name, x in found.items()
-            )
-            if whole:
-                os.utime(file)
-                return found
-        except FileNotFoundError:
+        except OSError:  # missing, or not to be read just now
             return None
-        except (OSError, SafetensorError, ValueError):
-            pass
+        # what safetensors raises for a type that this torch has none of differs by version
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
+            found = {}
+        if {name: tuple(x.shape) for name, x in found.items()} == dict(shapes) and all(
+            x.dtype in DTYPES and bool(torch.isfinite(x).all()) for x in found.values()
+        ):
+            with contextlib.suppress(OSError):
+                os.utime(file)
+            return found
         with contextlib.suppress(OSError):
             file.unlink()
         return None
@@ -54,34 +58,38 @@ class Shelf:
         data = save({name: x.detach().cpu().contiguous() for name, x in tensors.items()})
         if len(data) > self.budget:
             return
+        aside = self.folder / f"{key}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(data))
-            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".tmp", delete=False) as aside:
-                aside.write(data)
-            Path(aside.name).replace(self._file(key))
+            with aside.open("xb") as file:
+                file.write(data)
+            aside.replace(self._file(key))
         except OSError:
-            return
+            with contextlib.suppress(OSError):
+                aside.unlink()
 
     @property
     def nbytes(self) -> int:
+        """Of all files, those written aside too."""
         return sum(size for _, size, _ in self._files())
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """(last used, bytes, file), the longest unused first."""
         found = []
-        for file in self.folder.glob("*.safetensors"):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                found.append((status.st_mtime, status.st_size, file))
+        for pattern in ("*.safetensors", "*.tmp"):
+            for file in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    found.append((status.st_mtime, status.st_size, file))
         return sorted(found)
 
     def _make_room(self, needed: int) -> None:
-        files = self._files()
+        now, files = time.time(), self._files()
         held = sum(size for _, size, _ in files)
-        for _, size, file in files:
-            if held + needed <= self.budget:
-                return
-            with contextlib.suppress(OSError):
-                file.unlink()
-                held -= size
+        for used, size, file in files:
+            aside = file.suffix == ".tmp"  # of a process that is gone, or of one that still writes
+            if now - used > ASIDE if aside else held + needed > self.budget:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+                    held -= size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,9 @@ class StepState:
 class Inversion:
     """How a real picture became a source, and how well it comes back.
 
-    picture: as it was fitted to the model. psnr, psnr_vae: of the source's picture against it, and against
-    what the autoencoder alone makes of it; psnr_ceiling: of the latter against the picture; in dB.
+    picture: as it was fitted to the model; fit, center: how. psnr, psnr_vae: of the source's picture against
+    it, and against what the autoencoder alone makes of it; psnr_ceiling: of the latter against the picture;
+    in dB.
     """
 
     method: str
@@ -69,6 +71,17 @@ class Inversion:
     psnr: float
     psnr_vae: float
     psnr_ceiling: float
+    fit: str = "crop"
+    center: tuple[float, float] = (0.5, 0.5)
+
+    @cached_property
+    def text(self) -> str:
+        """The picture as PNG in base64, for recipes."""
+        return picture_text(self.picture)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments of `invert` that `generate` has none of; fitting a fitted picture changes nothing."""
+        return {"method": self.method, "picture": self.text, "fit": self.fit, "center": list(self.center)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +166,7 @@ class Source:
             "sampler": self.sampler,
         }
         if self.inversion is not None:
-            settings |= {"method": self.inversion.method, "picture": picture_text(self.inversion.picture)}
+            settings |= self.inversion.to_dict()
         return settings
 
 

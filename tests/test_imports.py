@@ -12,9 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a module imports only from layers below its own, or beside it where listed together.
 LAYERS = (
     {"errors"},
-    {"words", "masks", "photos"},
+    {"words", "masks", "files"},
+    {"photos"},
     {"edits"},
-    {"plan", "attention", "cache", "shelf"},
+    {"plan", "attention", "cache", "shelf", "free_memory"},
     {"sampler", "checks", "memory", "previews"},
     {"texts", "tiers", "loading"},
     {"models"},
