@@ -55,8 +55,9 @@ function draw() {
 element.addEventListener('change', (e) => {
   e.stopPropagation();
   const { axis, count } = e.target.dataset;
-  if (axis) put({ [axis]: e.target.value });
-  if (count) put({ [count]: Number(e.target.value) });
+  if (!axis && !count) return;
+  chosen[axis || count] = axis ? e.target.value : Number(e.target.value);
+  put({ [axis || count]: chosen[axis || count] });
 });
 element.addEventListener('input', (e) => e.stopPropagation());
 element.addEventListener('click', (e) => {
@@ -71,5 +72,13 @@ function near() {
 }
 for (const event of ['pointerenter', 'focusin']) element.addEventListener(event, near);
 new IntersectionObserver((seen) => { if (seen.some((entry) => entry.isIntersecting)) near(); }).observe(element);
-watch('value', draw);
+// what somebody chooses stays here, whatever a run says meanwhile; unless it is gone
+const chosen = {};
+watch('value', () => {
+  const v = props.value || {};
+  const names = (v.axes || []).map(([name]) => name);
+  for (const axis of ['x', 'y']) if (axis in chosen && chosen[axis] && !names.includes(chosen[axis])) delete chosen[axis];
+  if (Object.entries(chosen).some(([name, value]) => v[name] !== value)) props.value = { ...v, ...chosen };
+  draw();
+});
 draw();

@@ -9,9 +9,10 @@ function draw() {
     text.append(make('span', 'words'), make('button', 'quiet stop', 'stop'), make('button', 'quiet next', 'use as source', { title: 'the edit that is shown becomes the source of the next one' }));
     b.append(meter, text);
   }
-  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false } = props.value || {};
+  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false, at = 0 } = props.value || {};
   b.dataset.kind = kind;
   b.dataset.runs = Number(b.dataset.runs || 0) + (kind === 'done'); // finished so far; the tests wait for it
+  if (kind !== 'busy') b.dataset.at = Math.max(at, Number(b.dataset.at || 0)); // the latest act that is answered
   b.querySelector('.meter i').style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
   b.querySelector('.words').replaceChildren(...parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text)));
   b.querySelector('.stop').hidden = kind !== 'busy';

@@ -14,17 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2p_core import Blend, Edit, PromptToPrompt, load_recipe, mask_text
+from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.masks import mask_array
-from ui import Engine
-from ui.axes import axes, cells
+from ui import Engine, runs
+from ui.axes import Cell, axes, cells
 from ui.controls import Controls, of_edit, read
 from ui.desk import Desk, keys, weights_by_number, with_words
-from ui.explore import Explore
+from ui.explore import Explore, Sheet, exported
 from ui.handlers import Handlers
+from ui.looks import USUAL, VIEWS
 from ui.painting import mask_of
 from ui.region import Region, toggled
-from ui.sessions import Sessions
+from ui.sessions import Session, Sessions
 from ui.timeline import Timeline
 from ui.turns import Turns
 from ui.widgets import Guide, History
@@ -123,6 +124,289 @@ def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
         next(waiting)
         waiting.close()
         assert len(handlers.turns) == 1
+
+
+# --- two clocks: a source that is under way is not lost to an edit ----------------------------------------
+
+
+def previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is shown, so that a test can do something after each."""
+    monkeypatch.setattr(runs, "PREVIEW_EVERY", -1.0)
+
+
+def until(updates: Any, text: str) -> dict[str, Any]:
+    """Go on until the line says so."""
+    for update in updates:
+        if "line" in update and text in said(update):
+            return update
+    raise AssertionError(f"The line never said {text!r}.")
+
+
+SOURCES = {
+    "generate": lambda h, _: h.generate("a blue house on a hill", 5, STEPS, 5.0, "", 10.0, who()),
+    "example": lambda h, _: h.example({"clicked": 1}, 10.0, who()),
+    "first": lambda h, _: h.first("", 10.0, who("fresh")),
+    "restore": lambda h, done: h.paste(done["keep"].replace('"seed": 3', '"seed": 8'), 10.0, who()),
+}
+
+
+@pytest.mark.parametrize("how", SOURCES)
+def test_a_fader_moved_while_a_source_is_made_waits_for_it(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    name = "fresh" if how == "first" else "me"
+    monkeypatch.setattr(Engine, "bundled", property(lambda self: True))
+    session = handlers.sessions.get(name)
+    old = session.source
+    run = SOURCES[how](handlers, done)
+    until(run, "step 2 of")
+    controls = session.controls
+    moved = (
+        controls.prompt,
+        {**controls.desk, "weights": {"a/0": 1.5}},
+        controls.timeline,
+        controls.region,
+    )
+    handlers.touch(*moved, 11.0, who(name))
+    waiting = handlers.edit(*moved, 11.0, who(name))
+    thread: list[dict[str, Any]] = []
+    other = threading.Thread(target=lambda: thread.append(last(waiting)))
+    other.start()
+    last(run)
+    other.join(60)
+    assert session.source is not None and session.source is not old, "the source is there"
+    assert thread[0]["line"]["kind"] == "done" and session.result.source is session.source
+    assert session.result.edit.weights == {"#0": 1.5}, "and the newest controls are applied to it"
+    assert session.result.edit.prompt == ("a blue house on a hill" if how == "generate" else controls.prompt)
+
+
+@pytest.mark.parametrize("how", ["renew", "stop"])
+def test_another_source_or_stop_ends_a_source(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    old = session.source
+    run = handlers.generate("a blue house", 5, STEPS, 5.0, "", 10.0, who())
+    until(run, "step 2 of")
+    getattr(handlers, how)(11.0, who())
+    ended = last(run)
+    assert session.source is old
+    assert ("line" in ended) == (how == "stop"), "the next run has its own say"
+
+
+def test_a_wish_in_the_last_step_is_heard(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    until(run, f"step {STEPS - 1} of")
+    results = p2p_stream(handlers, monkeypatch, lambda: handlers.touch(*boards(HOUSE), 2.0, who()))
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    update = last(run)
+    assert results and "keep" not in update and "history" not in update
+    assert update["line"]["kind"] == "busy" and session.result.edit.prompt == HOUSE
+
+
+def p2p_stream(handlers: Handlers, monkeypatch: pytest.MonkeyPatch, late: Any) -> list[Any]:
+    """`late` is called in the last step of the next edit. Gives the list of results it had by then."""
+    p2p, found = handlers.engine.p2p, []
+    stream = p2p.stream
+
+    def slow(source: Any, edit: Any) -> Any:
+        result = yield from stream(source, edit)
+        late()
+        found.append(result)
+        return result
+
+    monkeypatch.setattr(p2p, "stream", slow)
+    return found
+
+
+def test_a_tab_closed_in_the_last_step_leaves_nothing(
+    handlers: Handlers, p2p: PromptToPrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    folder = session.path("x").parent
+    key = session.source.key
+    p2p_stream(handlers, monkeypatch, lambda: handlers.close(who()))
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    last(run)
+    assert not folder.exists() and session._folder is None and not p2p.cache.size(key)
+
+    record = p2p.record
+    made = []
+
+    def slow(*args: Any, **settings: Any) -> Any:
+        source = yield from record(*args, **settings)
+        handlers.close(who("two"))
+        made.append(source)
+        return source
+
+    monkeypatch.setattr(p2p, "record", slow)
+    last(handlers.generate("a blue tree", 77, STEPS, 5.0, "", 1.0, who("two")))
+    assert made and not p2p.cache.size(made[0].key)
+
+
+# --- nothing unfinished stays ---------------------------------------------------------------------------
+
+
+def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    until(other, "step 2 of")
+    handlers.touch(*boards(CASTLE), 3.0, who())
+    assert last(other) == {}
+    echo = last(handlers.edit(*boards(CASTLE), 3.0, who()))
+    assert said(echo) == said(done) and echo["picture"] == done["picture"]
+
+
+@pytest.mark.parametrize("how", ["stop", "error", "empty", "explore", "paste"])
+def test_an_abandoned_preview_gives_way_to_the_picture(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    until(other, "step 2 of")
+    if how == "stop":
+        handlers.stop(3.0, who())
+        ended = last(other)
+        assert ended["line"]["kind"] == "stopped" and ended["line"]["edited"]
+    elif how == "error":
+        monkeypatch.setattr(handlers.engine.p2p, "preview", lambda state: 1 / 0)
+        ended = last(other)
+        assert ended["line"]["kind"] == "error" and ended["line"]["edited"], "it can still be the next source"
+    else:
+        wish = boards("" if how == "empty" else CASTLE)
+        handlers.renew(3.0, who()) if how == "paste" else handlers.touch(*wish, 3.0, who())
+        assert last(other) == {}
+        ended = last(
+            handlers.edit(*wish, 3.0, who())
+            if how == "empty"
+            else handlers.explore(Explore.clean({"x": "window:cross", "n": 2}), 3.0, who())
+            if how == "explore"
+            else handlers.paste("{", 3.0, who())
+        )
+    assert ended["picture"] == done["picture"]
+
+
+def test_stop_while_waiting_says_so(handlers: Handlers) -> None:
+    begun(handlers)
+    with handlers.turns.ticket():
+        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+        assert "waiting" in said(next(waiting))
+        handlers.stop(2.0, who())
+        ended = last(waiting)
+        assert ended["line"]["kind"] == "stopped" and len(handlers.turns) == 1
+    replayed = handlers.edit(*boards(CASTLE), 2.0, who())  # a deferred run has the time of the stop itself
+    assert "picture" not in last(replayed) and handlers.sessions.get("me").result.edit.prompt == HOUSE
+    assert last(handlers.edit(*boards(CASTLE), 3.0, who()))["line"]["kind"] == "done"
+
+
+@pytest.mark.parametrize("how", ["pick", "look", "maps"])
+def test_a_map_that_waited_puts_the_line_back(handlers: Handlers, how: str) -> None:
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    handlers.sessions.get("me").controls.desk["picked"] = "castle/0"
+    look = {"step": 0}
+    wish = {
+        "pick": lambda: handlers.pick({**done["desk"], "picked": "castle/0"}, 2.0, who()),
+        "look": lambda: handlers.look(look, 2.0, who()),
+        "maps": lambda: handlers.maps(VIEWS[0], USUAL, 2.0, who()),
+    }[how]()
+    with handlers.turns.ticket():
+        seen = {}
+        for update in wish:
+            seen.update(update)
+            if "line" in seen:
+                break
+        assert "one run is ahead" in said(seen)
+    assert said(last(wish)) == said(done)
+
+
+def test_a_map_gives_way_to_an_edit_and_to_another_map(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    session = handlers.sessions.get("me")
+    asked = []
+    attention = handlers.engine.p2p.attention
+
+    def counted(source: Any, word: Any, **how: Any) -> Any:
+        asked.append((source is session.source, how["step"]))
+        if not asked[-1][0]:
+            handlers.touch(*boards(HOUSE), 3.0, who()) if len(asked) < 10 else handlers.glance(5.0, who())
+        return attention(source, word, **how)
+
+    monkeypatch.setattr(handlers.engine.p2p, "attention", counted)
+    for clock in (2.0, 4.0):
+        asked.clear()
+        asked.extend([(True, 0)] * (0 if clock < 3 else 10))
+        look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, clock, who()))["look"]
+        assert look["before"] and not look.get("after"), "the source's map is there, the edit's was left"
+        assert [mine for mine, _ in asked].count(False) == 1
+        handlers.sessions.get("me").controls = Controls(*boards(CASTLE))
+    assert session.line["kind"] == "done" and len(handlers.turns) == 0
+
+
+def test_files_of_an_exploration_are_written_outside_the_turn(handlers: Handlers) -> None:
+    begun(handlers)
+    seen = {}
+    for update in handlers.explore(Explore.clean({"x": "window:cross", "n": 3}), 5.0, who()):
+        for name in update:
+            seen[name] = len(handlers.turns)
+    assert all(seen[f"sheet_{kind}"] == 0 for kind in ("png", "gif", "webp")) and seen["explore"] == 0
+
+
+def test_an_animation_is_written_quickly(tmp_path: Any) -> None:
+    """14 s for eleven pictures, before; now one palette serves all frames."""
+    noise = np.random.default_rng(0).integers(0, 255, (11, 64, 64, 3), dtype=np.uint8)
+    images = [Image.fromarray(one).resize((64, 64)) for one in noise]
+    cells = [Cell(controls=None, settings={}, captions=(str(n),)) for n in range(11)]
+    sheet = Sheet(source=None, source_path="", cells=cells, images=images, columns=11, along="x", down="")
+    session = Session(key="x")
+    begun = time.perf_counter()
+    for kind, path in exported(figures, sheet, session):
+        if kind == "gif":
+            took = time.perf_counter() - begun
+            with Image.open(path) as animation:
+                assert animation.n_frames > 20 and animation.info["loop"] == 0
+    session.close()
+    assert took < 5  # 0.4 s on a quiet machine
+
+
+@pytest.mark.parametrize("axis", ["window:cross", "fader:red/0"])
+@pytest.mark.parametrize("kind", ["edit", "inverted", "left"])
+def test_a_cell_goes_back_to_the_source_it_was_made_of(
+    handlers: Handlers, p2p: PromptToPrompt, axis: str, kind: str
+) -> None:
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    if kind == "edit":
+        last(handlers.edit(*boards(CASTLE), 1.0, who()))
+        last(handlers.next_source(2.0, who()))
+    elif kind == "inverted":
+        session.source = p2p.invert(Image.effect_noise((64, 64), 60).convert("RGB"), HOUSE, steps=STEPS)
+    last(handlers.edit(*boards("a red tree on a snowy hill"), 3.0, who()))
+    shown = explored(handlers, x=axis, n=3)["explore"]
+    source, images = session.source, session.sheet.images
+    if kind == "left":
+        last(handlers.generate("a blue boat", 9, STEPS, 5.0, "", 6.0, who()))
+        assert session.source is not source and p2p.cache.size(source.key), "the sheet holds its source"
+    taken = last(handlers.take({**shown, "clicked": 0}, 9.0, who()))
+    assert taken["line"]["kind"] == "done" and session.source is source
+    one, other = (np.asarray(i).astype(int) for i in (session.result.image, images[0]))
+    assert np.abs(one - other).max() <= 1
 
 
 # --- mute and solo --------------------------------------------------------------------------------------

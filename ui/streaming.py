@@ -30,6 +30,4 @@ class Blocks(gr.Blocks):
         sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format)
         if not later or final or simple_format:
             return sent
-        return [
-            [["replace", [], value]] if edits else [] for value, edits in zip(values, sent, strict=True)
-        ]
+        return [[["replace", [], value]] if edits else [] for value, edits in zip(values, sent, strict=True)]
