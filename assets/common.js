@@ -25,10 +25,10 @@ function put(changes, event) {
 // A drag gives sixty inputs a second: the first goes at once, then one each 90 ms, and always the last.
 let fired = -1e9, pending = null;
 function fire(event) {
-  const go = () => { fired = performance.now(); window.p2pAct?.(); trigger(event); };
+  const go = () => { element.removeAttribute('data-pending'); fired = performance.now(); window.p2pAct?.(); trigger(event); };
   clearTimeout(pending);
   const wait = event === 'input' ? 90 - (performance.now() - fired) : 0;
-  if (wait > 0) pending = setTimeout(go, wait); else go();
+  if (wait > 0) { element.setAttribute('data-pending', ''); pending = setTimeout(go, wait); } else go();
 }
 function arrived() {
   const { at = -1 } = props.value || {};

@@ -16,14 +16,14 @@ from PIL import Image
 
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.masks import mask_array
-from ui import Engine, runs
+from ui import Engine, keeping, runs
 from ui.axes import Cell, axes, cells
 from ui.controls import Controls, of_edit, read
 from ui.desk import Desk, keys, weights_by_number, with_words
 from ui.explore import Explore, Sheet, exported
 from ui.handlers import Handlers
 from ui.looks import USUAL, VIEWS
-from ui.painting import mask_of
+from ui.painting import layer_of, mask_of
 from ui.region import Region, toggled
 from ui.sessions import Session, Sessions
 from ui.timeline import Timeline
@@ -625,7 +625,14 @@ def test_everything_comes_back_pixel_for_pixel(
     assert other.result.image.tobytes() == picture
     assert back["source_prompt"] == HOUSE and back["prompt"] == CASTLE and back["seed"] == 3
     assert other.controls.timeline["words"] == {"castle/0": [0, 0.4]}
-    assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, "a muted word is a fader at 0"
+    if how == "reload":
+        assert other.controls.desk["weights"] == {"snowy/0": 1.5} and other.controls.desk["muted"] == [
+            "red/0"
+        ]
+    else:
+        assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, (
+            "a muted word is a fader at 0"
+        )
     assert other.controls.region["chosen"] == ["castle/0"] and other.controls.region["soft"] == 0.1
 
 
@@ -746,6 +753,103 @@ def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
     assert last(handlers.compare(History.clean({"against": 9}), who()))["history"]["against"] is None
 
 
+def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
+    begun(handlers)
+    for n in range(20):
+        desk = Desk.clean({"weights": {"snowy/0": 1.5 - n / 10}, "muted": ["red/0"]})
+        timeline = Timeline.clean({"cross": [0, 0.5], "self": [0, 0]})
+        region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1})
+        done = last(
+            handlers.edit(*boards(CASTLE, desk=desk, timeline=timeline, region=region), n + 1.0, who())
+        )
+    items = done["history"]["items"]
+    assert len(items) == 20, "edits in quick succession don't replace each other"
+    title = items[0]["title"]
+    assert title.startswith(CASTLE)
+    for part in ("snowy 1.50", "red muted", "layout 0\u20132", "shape off", "region castle"):
+        assert part in title
+    assert len({item["title"] for item in items}) == 20
+    assert len(History.clean(done["history"])["items"]) == 20
+
+
+def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards("a red tree on a snowy hill"), 1.0, who()))
+    first = handlers.sessions.get("me").result.image.tobytes()
+    desk = Desk.clean({"weights": {"snowy/0": 1.5}, "solo": ["castle/0"]})
+    done = last(handlers.edit(*boards(CASTLE, desk=desk), 2.0, who()))
+    handlers.close(who())
+    back = last(handlers.first(done["keep"], 3.0, who("again")))
+    session = handlers.sessions.get("again")
+    assert session.controls.desk["solo"] == ["castle/0"] and session.controls.desk["weights"] == {
+        "snowy/0": 1.5
+    }
+    assert [item["title"] for item in back["history"]["items"]] == [
+        item["title"] for item in done["history"]["items"]
+    ]
+    assert all(item["src"].startswith("data:image/jpeg") for item in back["history"]["items"])
+    cold = last(handlers.compare(History.clean({"against": 0}), who("again")))
+    assert cold["line"]["kind"] == "error" and "loaded again" in said(cold)
+    recalled = last(handlers.recall(History.clean({"clicked": 0}), 4.0, who("again")))
+    assert session.result.image.tobytes() == first and recalled["history"]["current"] == 0
+    assert len(recalled["history"]["items"]) == 2
+
+
+def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(handlers)
+    monkeypatch.setattr(keeping, "LARGEST", 8000)
+    for n in range(6):
+        done = last(
+            handlers.edit(*boards(CASTLE, desk=Desk.clean({"weights": {"red/0": n / 4 - 1}})), n + 1.0, who())
+        )
+    assert len(done["keep"]) < 9000 and 0 < len(json.loads(done["keep"])["page"]["history"]) < 6
+    assert load_recipe(json.loads(done["keep"])).edit.prompt == CASTLE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["page", "source", "sources", "history", "recipe", "levers", "weights", "title"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_a_kept_page_can_be_anything(data: Any) -> None:
+    levers, entries = keeping.remembered(data)
+    assert set(levers) == {"weights", "muted", "solo"} and all(isinstance(e.title, str) for e in entries)
+
+
+def test_a_page_that_was_freed_says_so(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    monkeypatch.setattr("ui.sessions.MOST_SESSIONS", 2)
+    for name in "ab":
+        handlers.sessions.get(name)
+    for told in (
+        last(handlers.edit(*boards(CASTLE), 2.0, who())),
+        last(handlers.recall({"clicked": 0}, 3.0, who())),
+    ):
+        assert told["line"]["kind"] == "error" and "Load it again" in said(told)
+
+
+def test_compare_works_for_an_edit_whose_region_was_shown(handlers: Handlers) -> None:
+    begun(handlers)
+    region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1, "show": True})
+    first = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
+    last(handlers.edit(*boards("a red tree on a hill"), 9.0, who()))
+    both = last(handlers.compare(History.clean({"against": 0}), who()))
+    session = handlers.sessions.get("me")
+    assert both["history"]["against"] == 0 and both["picture"][0] == session.history[0].path
+    assert session.history[0].path != first["picture"][1], "the plain picture, without the region over it"
+
+
 # --- painting -------------------------------------------------------------------------------------------
 
 
@@ -778,6 +882,19 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
     session = handlers.sessions.get("me")
     assert not used["painting"]["visible"] and used["region"]["mask"]
     assert session.result.mask[:, 0].all() and not session.result.mask[:, -1].any()
+    assert (
+        mask_of({"layers": [layer_of(mask_array(used["region"]["mask"]), (512, 512))]}, mask_text)
+        == (used["region"]["mask"])
+    )
+    line = session.line
+    again = last(handlers.open_painting(who()))["painter"]["value"]
+    assert mask_of(again, mask_text) == used["region"]["mask"], "what is painted is there to be changed"
+    assert "Paint over" in said({"line": session.line})
+    assert last(handlers.close_painting(who()))["line"] == line
+    none = last(handlers.use_painting({"layers": []}, *boards(CASTLE), 1.5, who()))
+    assert (
+        "Nothing is painted yet" in said(none) and "painting" not in none and session.result.mask is not None
+    )
     wiped = last(
         handlers.wipe_painting(
             CASTLE, *(getattr(session.controls, n) for n in ("desk", "timeline", "region")), 2.0, who()
@@ -789,6 +906,30 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
 def test_in_out_and_off() -> None:
     region = Region.clean({"out": ["castle/0"]})
     assert toggled(region, "castle/0")["chosen"] == ["castle/0"] and not toggled(region, "castle/0")["out"]
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"region": {"out": ["castle/0"]}}, "changes nothing because there is no region"),
+        ({"region": {"chosen": ["castle/0"], "out": ["castle/0"]}}, "both in the region and left out"),
+        ({"region": {"chosen": ["castle/0"], "threshold": 1.0, "out": ["castle/0"]}}, "covers no part"),
+        ({"timeline": {"words": {"castle/0": [0, 0.8]}}}, "changes nothing because it is the same"),
+    ],
+)
+def test_controls_that_change_nothing_say_why(handlers: Handlers, changes: dict, sentence: str) -> None:
+    begun(handlers)
+    clean = {"region": Region.clean, "timeline": Timeline.clean}
+    asked = {name: clean[name](value) for name, value in changes.items()}
+    done = last(handlers.edit(*boards(CASTLE, **asked), 1.0, who()))
+    assert any(sentence in note for note in done["chips"]["notes"]), done["chips"]["notes"]
+
+
+def test_exploring_a_silent_word_says_why_not(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE, desk=Desk.clean({"muted": ["red/0"]})), 1.0, who()))
+    told = explored(handlers, x="fader:red/0", n=3)
+    assert "changes nothing because \u201cred\u201d is silent" in said(told)
 
 
 # --- the guide ------------------------------------------------------------------------------------------

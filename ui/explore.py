@@ -115,6 +115,12 @@ class ExploreHandlers:
             return None
         if y is x:
             y = None
+        for axis in (x, y):
+            word = silenced(session.controls.desk, axis.name) if axis else ""
+            if word:
+                because = f"This changes nothing because \u201c{word}\u201d is silent on the desk, by a mute or a solo."
+                yield {"line": line("error", because)}
+                return None
         n, m = explore["n"], explore["m"]
         if y is not None and n * m > MOST_CELLS:
             yield {"line": line("error", f"A grid has at most {MOST_CELLS} pictures; {n} x {m} are {n * m}.")}
@@ -157,6 +163,16 @@ class ExploreHandlers:
         yield {**settings_of(session.source), "prompt": cell.controls.prompt}
         yield {"timeline": cell.controls.timeline, "desk": cell.controls.desk, "region": cell.controls.region}
         yield from self.run_edit(session, clock)
+
+
+def silenced(desk: dict[str, Any], axis: str) -> str:
+    """The word whose fader an axis moves, if it counts as 0 wherever that stands; else ""."""
+    key = axis.removeprefix("fader:") if axis.startswith("fader:") else ""
+    solo = [k for k in desk["solo"] if any(word["key"] == k for word in desk["words"])]
+    for word in desk["words"]:
+        if word["key"] == key and (key in desk["muted"] or (solo and key not in solo)):
+            return str(word["text"])
+    return ""
 
 
 def settings_of_source(source: Any) -> dict[str, Any]:

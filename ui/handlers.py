@@ -17,6 +17,7 @@ from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .explore import ExploreHandlers
+from .keeping import remembered
 from .looks import LookHandlers
 from .painting import PaintHandlers
 from .runs import GONE, Runs, Updates, device, sentences, tidy
@@ -26,6 +27,7 @@ from .telling import listed, settings_of, shelf
 from .widgets import line
 from .yours import YoursHandlers
 
+LOADED = "This edit is from before the page was loaded again. Click it once, then it can be compared."
 STAY = 1.0  # seconds between two looks whether a page is still open
 
 
@@ -94,8 +96,10 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
     def _first(self, session: Session, kept: str, clock: float) -> Updates:
         if kept:
             try:
-                recipe = self.engine.core.load_recipe(json.loads(kept))
-                yield from self.restored(session, recipe, clock)
+                data = json.loads(kept)
+                recipe = self.engine.core.load_recipe(data)
+                levers, session.history = remembered(data)
+                yield from self.restored(session, recipe, clock, levers)
                 return
             except (ValueError, RecursionError, self.engine.core.P2PError):  # of an older version, say
                 pass
@@ -227,6 +231,13 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
             yield {"line": line("error", gone), "history": shelf(session)}
             return
         entry = session.history[n]
+        if entry.source is None:  # the page was loaded again since
+            recipe = self.engine.core.load_recipe(entry.recipe)
+            if (yield from self.restored(session, recipe, clock, entry.levers)) and session.current != n:
+                session.history[n] = session.history.pop()
+                session.current = n
+                yield {"history": shelf(session)}
+            return
         self.have(session, entry.source, entry.source_path)
         session.controls, session.exact = entry.controls, entry.exact
         controls = entry.controls
@@ -241,7 +252,10 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         shown = self.pair(session, session.controls.region) if session.controls else None
         if shown is None:
             return
-        if n is None or mine is None or not 0 <= n < len(session.history) or not session.history[n].path:
+        if n is not None and 0 <= n < len(session.history) and not session.history[n].path:
+            yield {"line": line("error", LOADED), "history": {**shelf(session), "against": None}}
+            return
+        if n is None or mine is None or not 0 <= n < len(session.history):
             yield {"picture": shown, "history": {**shelf(session), "against": None}}
             return
         yield {

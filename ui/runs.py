@@ -18,9 +18,10 @@ from . import pictures
 from .controls import Controls, Reading, chips, read
 from .engine import Engine, NotReady
 from .examples import examples_for
+from .keeping import kept, levers
 from .looks import first_look
 from .sessions import Entry, Session, Sessions
-from .telling import shelf, titled, told
+from .telling import idle_controls, idle_region, shelf, titled, told
 from .turns import Turns
 from .widgets import line
 
@@ -46,6 +47,8 @@ def sentences(handler: Callable[..., Updates]) -> Callable[..., Updates]:
         try:
             yield from self.noted(session, updates)
         except Exception as error:  # the page's last line of defence: a raise would drop the pending event
+            if session.closed:  # its files are gone, and there is nobody to tell
+                return
             yield from self.noted(session, iter([{"line": line("error", self.sentence(error))}]))
 
     return safe
@@ -237,7 +240,7 @@ class Runs:
 
     def _finished(self, session: Session, reading: Reading, result: Any) -> Update:
         """Everything that a finished edit changes on the page."""
-        recipe_of = self.engine.core.recipe_of
+        recipe = self.engine.core.recipe_of(result).to_dict()
         before = session.sources()
         source = result.source
         session.result, session.edited = result, None
@@ -256,14 +259,18 @@ class Runs:
                     path=session.result_path,
                     key=f"{source.key} {reading.key}",
                     exact=session.exact,
+                    recipe=recipe,
+                    levers=levers(reading.controls.desk),
                 )
             )
         self.sessions.trim(session, before)
         run = {"computed": result.steps_computed, "total": result.steps_total}
+        notes = [*result.plan.notes, *idle_controls(reading), *idle_region(result)]
         return {
+            "chips": {**chips(reading.plan), "notes": notes},
             "picture": self.pair(session, reading.controls.region),
             "line": told(result),
-            "keep": recipe_of(result).to_json(),
+            "keep": kept(session, recipe),
             "timeline": {**reading.controls.timeline, "run": run},
             "history": shelf(session),
             "download": gr.update(value=str(saved), interactive=True),
@@ -327,7 +334,7 @@ class Runs:
 
     def _boards(self, session: Session, reading: Reading, seen: Controls | None) -> Update:
         """The boards that follow the words, where they differ from what the page has."""
-        notes = list(reading.plan.notes) if session.source is not None else []
+        notes = [*reading.plan.notes, *idle_controls(reading)] if session.source is not None else []
         update: Update = {"chips": {**chips(reading.plan), "notes": notes}}
         for name in ("desk", "region", "timeline"):
             now = getattr(reading.controls, name)

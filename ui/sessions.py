@@ -29,15 +29,18 @@ NEVER = -math.inf
 
 @dataclass(kw_only=True)
 class Entry:
-    """One edit of the history: enough to put everything back."""
+    """One edit of the history: enough to put everything back. Of a page that was loaded again there is only
+    the recipe, until the edit is asked for."""
 
-    source: Any
-    source_path: str
-    controls: Any
     title: str
     thumb: str  # data URI
-    path: str = ""  # of the edited picture as the page shows it
     key: str  # of the edit, so that the same edit is one entry
+    recipe: dict[str, Any]
+    levers: dict[str, Any]  # of the desk: faders, mutes and solos
+    source: Any = None
+    source_path: str = ""
+    controls: Any = None
+    path: str = ""  # of the edited picture as the page shows it
     exact: tuple[str, Any] | None = None  # as `Session.exact`
 
 

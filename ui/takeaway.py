@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,9 @@ class TakeHandlers:
         yield from self.restored(session, recipe, clock)
 
     def restored(
-        self: Any, session: Session, recipe: Any, clock: float
+        self: Any, session: Session, recipe: Any, clock: float, levers: dict[str, Any] | None = None
     ) -> Generator[dict[str, Any], None, bool]:
-        """False if the page wanted something else meanwhile."""
+        """False if the page wanted something else meanwhile. levers: of the desk, where they are known."""
         notes = []
         if recipe.model and recipe.model != self.engine.model:
             notes.append(f"It was made with {recipe.model}; this is {self.engine.model}.")
@@ -98,6 +99,10 @@ class TakeHandlers:
         steps = recipe.source.get("steps", 50)
         controls, said = of_edit(self.engine, prompt, recipe.edit, steps)
         reading = read(self.engine, prompt, controls, steps)
+        if levers is not None:
+            desk = {**controls.desk, **levers}
+            known = read(self.engine, prompt, replace(controls, desk=desk), steps)
+            reading = known if known.key == reading.key else reading
         session.controls = reading.controls
         yield {"prompt": controls.prompt, **self._boards(session, reading, None)}
         if not (yield from self.run_source(session, states, clock)):

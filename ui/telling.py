@@ -75,6 +75,37 @@ def ran(window: Sequence[float], steps: int) -> str:
     return f"{start}\u2013{end}" if end > start else "off"
 
 
+def idle_controls(reading: Any) -> list[str]:
+    """Why controls that are off their defaults change nothing, as far as that shows without a run."""
+    controls = reading.controls
+    region, timeline = controls.region, controls.timeline
+    texts = {word["key"]: word["text"] or word["old"] for word in region["words"]}
+    notes = [
+        f"\u201c{texts.get(key, key)}\u201d is both in the region and left out of it: its place stays the source."
+        for key in region["chosen"]
+        if key in region["out"]
+    ]
+    if region["out"] and not region["chosen"] and not region["mask"]:
+        out = ", ".join(f"\u201c{texts.get(key, key)}\u201d" for key in region["out"])
+        notes.append(
+            f"Leaving out {out} changes nothing because there is no region: choose a word for it, or paint it."
+        )
+    for key, own in timeline["words"].items():
+        if own == timeline["cross"] and key in texts:
+            notes.append(
+                f"The window of \u201c{texts[key]}\u201d changes nothing because it is the same as that of the "
+                "layout."
+            )
+    return notes
+
+
+def idle_region(result: Any) -> list[str]:
+    """Why a region changes nothing, once it is known where it lies."""
+    if result.mask is None or result.mask.max() > 0:
+        return []
+    return ["This changes nothing because the region covers no part of the picture: lower its threshold."]
+
+
 def shelf(session: Session) -> dict[str, Any]:
     items = [{"src": entry.thumb, "title": entry.title} for entry in session.history]
     return {"items": items, "current": session.current, "clicked": None}

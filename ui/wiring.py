@@ -37,7 +37,7 @@ MAPS = (
     "maps_edit_png",
     "line",
 )
-STAMPED = ("line", "desk", "timeline", "region")
+STAMPED = ("line", "desk", "timeline", "region", "look")
 SHEET = ("picture", "explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
 KEPT = (
