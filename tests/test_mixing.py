@@ -914,7 +914,7 @@ def test_in_out_and_off() -> None:
         ({"region": {"out": ["castle/0"]}}, "changes nothing because there is no region"),
         ({"region": {"chosen": ["castle/0"], "out": ["castle/0"]}}, "both in the region and left out"),
         ({"region": {"chosen": ["castle/0"], "threshold": 1.0, "out": ["castle/0"]}}, "covers no part"),
-        ({"timeline": {"words": {"castle/0": [0, 0.8]}}}, "changes nothing because it is the same"),
+        ({"timeline": {"words": {"castle/0": [0, 0.8]}}}, "changes nothing because it is that of the layout"),
     ],
 )
 def test_controls_that_change_nothing_say_why(handlers: Handlers, changes: dict, sentence: str) -> None:

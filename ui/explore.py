@@ -118,8 +118,8 @@ class ExploreHandlers:
         for axis in (x, y):
             word = silenced(session.controls.desk, axis.name) if axis else ""
             if word:
-                because = f"This changes nothing because \u201c{word}\u201d is silent on the desk, by a mute or a solo."
-                yield {"line": line("error", because)}
+                because = f"\u201c{word}\u201d is silent on the desk, by a mute or a solo"
+                yield {"line": line("error", f"This changes nothing because {because}.")}
                 return None
         n, m = explore["n"], explore["m"]
         if y is not None and n * m > MOST_CELLS:

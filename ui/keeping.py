@@ -1,5 +1,7 @@
-"""What a tab keeps of its page in its own session storage, so that loading it again brings it back: the recipe
-of the edit that is shown, the desk's levers, and the history's recipes with their thumbnails."""
+"""What a tab keeps of its page in its own session storage, so that loading it again brings it back.
+
+The recipe of the edit that is shown, the desk's levers, and the history's recipes with their thumbnails.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,11 @@ def kept(session: Session, recipe: Mapping[str, Any]) -> str:
 
 def remembered(data: Any) -> tuple[dict[str, Any], list[Entry]]:
     """The levers and the history of a kept page; whatever isn't as `kept` made it is left out."""
-    page = data.get("page") if isinstance(data, dict) else None
+    data = data if isinstance(data, dict) else {}
+    page = data.get("page")
     page = page if isinstance(page, dict) else {}
     more = page.get("sources")
-    sources = [
-        data.get("source") if isinstance(data, dict) else None,
-        *(more if isinstance(more, list) else []),
-    ]
+    sources = [data.get("source"), *(more if isinstance(more, list) else [])]
     items = page.get("history")
     found = []
     for item in items if isinstance(items, list) else []:

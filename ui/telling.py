@@ -81,20 +81,19 @@ def idle_controls(reading: Any) -> list[str]:
     region, timeline = controls.region, controls.timeline
     texts = {word["key"]: word["text"] or word["old"] for word in region["words"]}
     notes = [
-        f"\u201c{texts.get(key, key)}\u201d is both in the region and left out of it: its place stays the source."
+        f"\u201c{texts.get(key, key)}\u201d is both in the region and left out: its place stays the source."
         for key in region["chosen"]
         if key in region["out"]
     ]
     if region["out"] and not region["chosen"] and not region["mask"]:
         out = ", ".join(f"\u201c{texts.get(key, key)}\u201d" for key in region["out"])
         notes.append(
-            f"Leaving out {out} changes nothing because there is no region: choose a word for it, or paint it."
+            f"Leaving out {out} changes nothing because there is no region: choose a word, or paint it."
         )
     for key, own in timeline["words"].items():
         if own == timeline["cross"] and key in texts:
             notes.append(
-                f"The window of \u201c{texts[key]}\u201d changes nothing because it is the same as that of the "
-                "layout."
+                f"The window of \u201c{texts[key]}\u201d changes nothing because it is that of the layout."
             )
     return notes
 
