@@ -107,6 +107,16 @@ class Desk:
             " && !document.querySelector('[data-pending]')"
         )
 
+    def answered(self) -> str:
+        """Wait until the last act is answered, by a picture or by a sentence; gives the line's text."""
+        return self._line(
+            "() => line.dataset.kind !== 'busy' && Number(line.dataset.at) >= window.p2pActed()"
+        )
+
+    def words_of(self, text: str) -> str:
+        """A line's text without its buttons."""
+        return text.removesuffix("use as source").strip()
+
     def pixels(self, which: int) -> list[int]:
         """Of the before (0) or after (1) picture as the browser shows it, 16 x 16."""
         return self.page.evaluate(
