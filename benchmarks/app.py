@@ -37,7 +37,8 @@ def settled(page: Any) -> None:
     page.wait_for_function(
         """() => {
             const { kind, at } = document.querySelector('.line').dataset;
-            return kind === 'done' && Number(at) >= window.p2pActed() && !document.querySelector('[data-pending]');
+            if (document.querySelector('[data-pending]')) return false;
+            return kind === 'done' && Number(at) >= window.p2pActed();
         }""",
         timeout=PATIENCE,
     )
@@ -78,7 +79,6 @@ def presses(page: Any, count: int) -> list[float]:
     for n in range(count):
         if n % PRESSES_A_WORD == 0:
             faders.nth(n // PRESSES_A_WORD).focus()
-        settled(page)
         page.keyboard.press("ArrowUp")
         page.wait_for_function("() => window.frames_.length > 0", timeout=PATIENCE)
         waits.append(page.evaluate("() => window.frames_[0] - window.pressed_"))
