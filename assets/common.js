@@ -8,14 +8,16 @@ function make(tag, cls, text, attributes) {
   if (tag === 'button') el.type = 'button';
   return el;
 }
-// What somebody has just set wins over an older value that a run still brings along.
+// What somebody has set wins over what was wished for before: the value of a run that began earlier, say.
+// A value knows by "at" when that was (`ui/board.py`); one that follows from a later act replaces all.
+const clock = () => performance.timeOrigin + performance.now();
 let mine = {}, touched = -1e9, down = false;
 element.addEventListener('pointerdown', () => { down = true; });
 for (const end of ['pointerup', 'pointercancel']) window.addEventListener(end, () => { down = false; });
 // A new object, or Gradio doesn't see the change.
 function put(changes, event) {
-  mine = performance.now() - touched < 500 || down ? { ...mine, ...changes } : changes;
-  touched = performance.now();
+  mine = { ...mine, ...changes };
+  touched = clock();
   props.value = { ...(props.value || {}), ...changes };
   draw();
   if (event) fire(event);
@@ -23,12 +25,14 @@ function put(changes, event) {
 // A drag gives sixty inputs a second: the first goes at once, then one each 90 ms, and always the last.
 let fired = -1e9, pending = null;
 function fire(event) {
-  const go = () => { fired = performance.now(); window.p2pAct?.(); trigger(event); };
+  const go = () => { element.removeAttribute('data-pending'); fired = performance.now(); window.p2pAct?.(); trigger(event); };
   clearTimeout(pending);
   const wait = event === 'input' ? 90 - (performance.now() - fired) : 0;
-  if (wait > 0) pending = setTimeout(go, wait); else go();
+  if (wait > 0) { element.setAttribute('data-pending', ''); pending = setTimeout(go, wait); } else go();
 }
 function arrived() {
-  if (performance.now() - touched < (down ? 60000 : 500)) props.value = { ...props.value, ...mine };
+  const { at = -1 } = props.value || {};
+  if (at >= touched && !down) mine = {};
+  else if (Object.keys(mine).length) props.value = { ...props.value, ...mine };
   draw();
 }

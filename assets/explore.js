@@ -52,24 +52,35 @@ function draw() {
   }
   sheet.querySelectorAll('.cell').forEach((cell, i) => cell.classList.toggle('on', i === v.clicked));
 }
+// what somebody chooses stays here, whatever a run or an offer says meanwhile; unless it is gone
+const chosen = {};
 element.addEventListener('change', (e) => {
   e.stopPropagation();
   const { axis, count } = e.target.dataset;
-  if (axis) put({ [axis]: e.target.value });
-  if (count) put({ [count]: Number(e.target.value) });
+  if (!axis && !count) return;
+  chosen[axis || count] = axis ? e.target.value : Number(e.target.value);
+  put({ [axis || count]: chosen[axis || count] });
 });
 element.addEventListener('input', (e) => e.stopPropagation());
 element.addEventListener('click', (e) => {
-  if (e.target.closest('.go')) { put({ clicked: null }, 'apply'); return; }
   const cell = e.target.closest('.cell');
-  if (cell) put({ clicked: Number(cell.dataset.i) }, 'select');
+  if (!cell && !e.target.closest('.go')) return;
+  chosen.clicked = cell ? Number(cell.dataset.i) : null;
+  put({ clicked: chosen.clicked }, cell ? 'select' : 'apply');
 });
 // what can be explored follows the words: asked for when somebody comes near
 let asked = -1e9;
-function near() {
+function near(e) {
+  if (e?.target?.closest?.('.cell')) return; // it is about to be taken
   if (performance.now() - asked > 2000 && document.querySelector('.pill.ready')) { asked = performance.now(); trigger('focus'); }
 }
 for (const event of ['pointerenter', 'focusin']) element.addEventListener(event, near);
 new IntersectionObserver((seen) => { if (seen.some((entry) => entry.isIntersecting)) near(); }).observe(element);
-watch('value', draw);
+watch('value', () => {
+  const v = props.value || {};
+  const names = (v.axes || []).map(([name]) => name);
+  for (const axis of ['x', 'y']) if (axis in chosen && chosen[axis] && !names.includes(chosen[axis])) delete chosen[axis];
+  if (Object.entries(chosen).some(([name, value]) => v[name] !== value)) props.value = { ...v, ...chosen };
+  draw();
+});
 draw();

@@ -12,9 +12,10 @@ function draw() {
     );
     b.append(meter, make('p', 'text words'), acts, make('p', 'unseen said', null, { role: 'status' }));
   }
-  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false, source } = props.value || {};
+  const { kind = 'idle', parts = [], step = 0, total = 0, edited = false, at = 0, source } = props.value || {};
   b.dataset.kind = kind;
   b.dataset.runs = Number(b.dataset.runs || 0) + (kind === 'done'); // finished so far; the tests wait for it
+  if (kind !== 'busy') b.dataset.at = Math.max(at, Number(b.dataset.at || 0)); // the latest act that is answered
   b.querySelector('.meter i').style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
   b.querySelector('.words').replaceChildren(...parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text)));
   // read out once it is final: not every step

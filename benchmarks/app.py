@@ -8,7 +8,9 @@ after many edits. Writes docs/app.json and docs/app.md.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from tests.app_fixtures import browser, served
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 120_000
+PRESSES_A_WORD = 20  # from 1 to 2 by 0.05
 WATCH = """() => {
     const image = document.querySelectorAll('#picture img')[1];
     window.frames_ = [];
@@ -30,30 +33,65 @@ WATCH = """() => {
 
 
 def settled(page: Any) -> None:
-    page.evaluate(
-        """async () => {
-            const line = document.querySelector('.line');
-            for (let quiet = 0; quiet < 6; quiet = line.dataset.kind === 'busy' ? 0 : quiet + 1)
-                await new Promise((done) => setTimeout(done, 50));
-        }"""
+    """Wait until the run that the last act asked for is done: the line holds the time of what it answers."""
+    page.wait_for_function(
+        """() => {
+            const { kind, at } = document.querySelector('.line').dataset;
+            if (document.querySelector('[data-pending]')) return false;
+            return kind === 'done' && Number(at) >= window.p2pActed();
+        }""",
+        timeout=PATIENCE,
     )
 
 
+class Weight:
+    """Bytes that a page has received, as they came over the wire: chunked and compressed responses too."""
+
+    def __init__(self, page: Any) -> None:
+        self._bytes: dict[str, float] = {}
+        network = page.context.new_cdp_session(page)
+        network.send("Network.enable")
+        network.on("Network.dataReceived", self._some)
+        network.on("Network.loadingFinished", self._all)
+
+    def _some(self, event: dict[str, Any]) -> None:
+        name = event["requestId"]
+        self._bytes[name] = self._bytes.get(name, 0) + (event["encodedDataLength"] or event["dataLength"])
+
+    def _all(self, event: dict[str, Any]) -> None:
+        self._bytes[event["requestId"]] = event["encodedDataLength"]
+
+    @property
+    def total(self) -> int:
+        return round(sum(self._bytes.values()))
+
+
 def presses(page: Any, count: int) -> list[float]:
-    """Milliseconds from a key press on a fader to the first changed frame."""
-    page.locator(".fader input").nth(1).focus()
+    """Milliseconds from a key press on a fader to the first changed frame.
+
+    Each press makes a setting that was never seen, so that no step of it after the first is known: one word
+    after the other goes from 1 to 2 and stays there.
+    """
+    faders = page.locator(".fader input:not([disabled])")
+    if count > PRESSES_A_WORD * faders.count():
+        raise ValueError(f"At most {PRESSES_A_WORD * faders.count()} presses are new; got {count}.")
     waits = []
     for n in range(count):
-        page.keyboard.press("ArrowUp" if n % 20 < 10 else "ArrowDown")
+        if n % PRESSES_A_WORD == 0:
+            faders.nth(n // PRESSES_A_WORD).focus()
+        page.keyboard.press("ArrowUp")
         page.wait_for_function("() => window.frames_.length > 0", timeout=PATIENCE)
         waits.append(page.evaluate("() => window.frames_[0] - window.pressed_"))
         settled(page)
+        computed = int(re.search(r"recomputed\s+(\d+)", page.locator(".line .text").inner_text())[1])
+        if not computed:
+            raise RuntimeError(f"Press {n} was known already; its time would say nothing.")
     return waits
 
 
 def dragging(page: Any, seconds: float) -> float:
     """Frames a second while a fader is dragged up and down."""
-    box = page.locator(".fader input").nth(1).bounding_box()
+    box = page.locator(".fader input:not([disabled])").last.bounding_box()
     x, top, height = box["x"] + box["width"] / 2, box["y"], box["height"]
     page.mouse.move(x, top + height * 0.27)
     page.mouse.down()
@@ -63,10 +101,11 @@ def dragging(page: Any, seconds: float) -> float:
         n += 1
         page.mouse.move(x, top + height * (0.2 + 0.6 * abs((n % 40) / 20 - 1)))
         page.wait_for_timeout(16)
+    took = time.monotonic() - begun
     frames = page.evaluate("() => window.frames_.length")
     page.mouse.up()
     settled(page)
-    return float(frames / seconds)
+    return float(frames / took)
 
 
 def memory(pid: int) -> float:
@@ -78,22 +117,20 @@ def memory(pid: int) -> float:
 
 
 def many_edits(page: Any, pid: int, count: int) -> list[tuple[int, float]]:
-    """(edits so far, megabytes) while edits of ever other prompts and faders are made."""
-    found = [(0, memory(pid))]
+    """(edits so far, megabytes) while edits are made of which no two are the same."""
     colors = ("red", "blue", "green", "yellow", "pink", "purple", "orange", "white")
     things = ("castle", "house", "tree", "car", "cat", "dog", "boat", "cake", "rocket", "mushroom")
+    places = ("hill", "snowy hill", "beach")
+    prompts = [f"a {c} {t} on a {p}" for p, t, c in itertools.product(places, things, colors)]
+    if count > len(prompts):
+        raise ValueError(f"At most {len(prompts)} edits are new; got {count}.")
+    found = [(0, memory(pid))]
     box = page.locator("#edit-prompt textarea, #edit-prompt input").first
-    for n in range(1, count + 1):
-        runs = int(page.locator(".line").get_attribute("data-runs"))
-        box.fill(f"a {colors[n % 8]} {things[n % 10]} on a {'snowy ' if n % 3 else ''}hill")
+    for n, prompt in enumerate(prompts[:count], 1):
+        box.fill(prompt)
         box.press("Enter")
-        page.wait_for_function(
-            "(n) => { const { kind, runs } = document.querySelector('.line').dataset;"
-            " return kind === 'done' && runs > n; }",
-            arg=runs,
-            timeout=PATIENCE,
-        )
-        if n % 25 == 0:
+        settled(page)
+        if n % max(1, count // 8) == 0:
             found.append((n, memory(pid)))
             print(f"{n} edits, {found[-1][1]:.0f} MB", flush=True)
     return found
@@ -104,9 +141,9 @@ def page_text(result: dict[str, Any]) -> str:
     keys, held = result["key to first changed frame, ms"], result["server memory, MB"]
     rows = [
         ("key press to first changed frame, median", f"{keys['median']:.0f} ms"),
-        (f"the same, 95th percentile of {keys['presses']}", f"{keys['95th']:.0f} ms"),
+        (f"the same, 95th percentile of {keys['presses']} presses", f"{keys['95th']:.0f} ms"),
         ("frames a second while dragging a fader", f"{result['frames a second while dragging']:.1f}"),
-        ("page weight, all requests of the first load", f"{result['page weight, MB']:.1f} MB"),
+        ("page weight, all that came until the first picture stood", f"{result['page weight, MB']:.1f} MB"),
         ("until the page is served", f"{result['page served after, s']:.1f} s"),
         (f"server's memory after {held[0][0]} edits", f"{held[0][1]:.0f} MB"),
         (f"after {held[len(held) // 2][0]}", f"{held[len(held) // 2][1]:.0f} MB"),
@@ -132,18 +169,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with served() as (url, waited, pid), browser() as chromium:
         page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        weight = 0
-
-        def count(response: Any) -> None:
-            nonlocal weight
-            weight += int(response.headers.get("content-length", 0))
-
-        page.on("response", count)
+        weight = Weight(page)
         page.goto(url)
         page.wait_for_selector(".pill.ready", timeout=PATIENCE)
         page.wait_for_selector('.line[data-kind="done"]', timeout=PATIENCE)
         settled(page)
-        loaded = weight
+        loaded = weight.total
         page.evaluate("() => document.querySelector('.board.guide .close')?.click()")
         page.evaluate(WATCH)
         waits = presses(page, args.presses)

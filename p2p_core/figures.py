@@ -54,7 +54,7 @@ def word_maps(
     wanted = range(len(prompt.words)) if words is None else [n for w in words for n in prompt.find_words(w)]
     seen = [n for n in wanted if prompt.words[n].tokens]
     panels = [(prompt.words[n].text, pictured.attention(n, sites=sites)) for n in seen]
-    return _grid(pictured.image, panels, columns=min(6, max(1, len(panels))))
+    return grid(pictured.image, panels, columns=min(6, max(1, len(panels))))
 
 
 def maps_over_steps(pictured: Source | Result, word: str | int, *, columns: int = 8) -> Figure:
@@ -62,10 +62,11 @@ def maps_over_steps(pictured: Source | Result, word: str | int, *, columns: int 
     source = pictured if isinstance(pictured, Source) else pictured.as_source()
     steps = np.unique(np.linspace(0, source.steps - 1, columns).round().astype(int))
     panels = [(f"step {i + 1}", source.attention(word, step=int(i))) for i in steps]
-    return _grid(source.image, panels, columns=len(panels))
+    return grid(source.image, panels, columns=len(panels))
 
 
-def _grid(image: Image.Image, panels: list[tuple[str, np.ndarray]], columns: int) -> Figure:
+def grid(image: Image.Image, panels: Sequence[tuple[str, np.ndarray]], columns: int) -> Figure:
+    """Maps over one picture, each with a title. panels: (title, map (h, w))."""
     rows = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(1.5 * columns, 1.78 * rows), dpi=110, facecolor=PAPER, layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
@@ -161,4 +162,4 @@ def words_over_steps(
         text = source.prompt.words[n].text
         panels += [(f"{text} \u00b7 {i + 1}", source.attention(n, step=int(i), sites=sites)) for i in steps]
         panels.append((f"{text} \u00b7 mean", source.attention(n, sites=sites)))
-    return _grid(source.image, panels, columns=len(steps) + 1)
+    return grid(source.image, panels, columns=len(steps) + 1)

@@ -280,7 +280,7 @@ def test_a_region_confines_the_edit_and_can_be_shown(handlers: Handlers) -> None
 def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
     generated(handlers)
     done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, who()))["look"]
+    look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, 1.5, who()))["look"]
     assert (look["old"], look["word"]) == ("house", "castle")
     assert look["before"].startswith("data:image/jpeg") and look["after"].startswith("data:image/jpeg")
     confined = last(handlers.only_there(done["region"], look, 2.0, who()))
@@ -289,11 +289,11 @@ def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_figures_of_all_words(handlers: Handlers, p2p: PromptToPrompt, view: str) -> None:
-    assert "no source picture" in last(handlers.maps(view, USUAL, who()))["maps_note"]
+    assert "no source picture" in last(handlers.maps(view, USUAL, 0.0, who()))["maps_note"]
     generated(handlers)
     last(handlers.edit(*boards(CASTLE), 1.0, who()))
     for layers in (USUAL, next(iter(p2p.map_layers(handlers.sessions.get("me").source))), "no such layers"):
-        drawn = last(handlers.maps(view, layers, who()))
+        drawn = last(handlers.maps(view, layers, 2.0, who()))
         assert drawn["maps_source"]["value"].axes and drawn["maps_edit"]["value"].axes
         assert Image.open(drawn["maps_edit_png"]["value"]).width > 200
         assert drawn["maps_layers"]["value"] == (USUAL if layers == "no such layers" else layers)
@@ -380,7 +380,8 @@ def test_sessions_do_not_see_each_other(handlers: Handlers) -> None:
     generated(handlers, "me")
     assert handlers.sessions.get("you").source is None
     told = last(handlers.recall({"clicked": 0}, 1.0, who("you")))
-    assert told == {}
+    assert told["line"]["kind"] == "error" and "no longer in the history" in words(told["line"])
+    assert "picture" not in told and told["history"]["items"] == []
 
 
 # --- odd payloads ----------------------------------------------------------------------------------------
@@ -444,5 +445,5 @@ def test_reading_the_controls_takes_no_time(handlers: Handlers) -> None:
     generated(handlers)
     begun = time.perf_counter()
     for _ in range(5):
-        last(handlers.refresh(*boards(CASTLE), who()))
+        last(handlers.refresh(*boards(CASTLE), 1.0, who()))
     assert (time.perf_counter() - begun) / 5 < 0.25

@@ -13,6 +13,9 @@ import pytest
 from .app_fixtures import browser, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+LOCAL = re.compile(r"(https?://127\.0\.0\.1:|data:|blob:)")
+OUTSIDE = re.compile(r"^(?!https?://127\.0\.0\.1:|data:|blob:)")
+PREVIEW_PATIENCE = 20_000  # ms that a preview may stay once a run has ended
 PATIENCE = 120_000  # ms; a run takes a second or two, but two cores may have other work on them
 
 
@@ -37,26 +40,50 @@ def chromium() -> Iterator[Any]:
 class Desk:
     """A page of the app, with what the tests ask of it."""
 
-    def __init__(self, chromium: Any, url: str, *, guide: bool = False, **how: Any) -> None:
+    def __init__(
+        self, chromium: Any, url: str, *, guide: bool = False, wait: bool = True, **how: Any
+    ) -> None:
         self.context = chromium.new_context(
             viewport=how.pop("viewport", {"width": 1440, "height": 900}), **how
         )
+        # the network is cut off: what isn't on this machine can't be reached, and none of it may be tried
+        self.outside: list[str] = []
+        self.context.route(OUTSIDE, self._cut_off)
         self.page = self.context.new_page()
-        self.requests: list[str] = []
+        self.requests: list[tuple[str, str]] = []
         self.problems: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("request", lambda request: self.requests.append((request.method, request.url)))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.problems.append("a dialog"), dialog.dismiss()))
         self.page.goto(url)
-        self.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
-        self.wait_for("done")
+        if wait:
+            self.ready()
         if not guide and self.page.locator(".board.guide .close").is_visible():
             self.page.click(".board.guide .close")
 
+    def _cut_off(self, route: Any) -> None:
+        self.outside.append(route.request.url)
+        route.abort()
+
+    def ready(self) -> None:
+        """Wait until the model is there and the page has its first picture."""
+        self.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
+        self.wait_for("done")
+
     def wait_for(self, kind: str) -> str:
         """Wait until the line says so and no run is on; gives its text."""
-        self.page.wait_for_selector(f'.line[data-kind="{kind}"]', timeout=PATIENCE)
-        return self.text()
+        return self._line("(kind) => line.dataset.kind === kind", kind)
+
+    def _line(self, condition: str, argument: Any = None) -> str:
+        """Wait for something about the line; gives its text at that very moment."""
+        return self.page.wait_for_function(
+            f"""(argument) => {{
+                const line = document.querySelector('.line');
+                return ({condition})(argument) && (line.querySelector('.text').innerText || ' ');
+            }}""",
+            arg=argument,
+            timeout=PATIENCE,
+        ).json_value()
 
     def text(self) -> str:
         return self.page.locator(".line .text").inner_text()
@@ -67,31 +94,44 @@ class Desk:
 
     def wait_for_new(self, before: int) -> str:
         """Wait for a run to finish after the first `before` ones; gives the line's text."""
-        self.page.wait_for_function(
-            "(n) => { const { kind, runs } = document.querySelector('.line').dataset;"
-            " return kind === 'done' && runs > n; }",
-            arg=before,
-            timeout=PATIENCE,
-        )
-        return self.text()
+        return self._line("(n) => line.dataset.kind === 'done' && line.dataset.runs > n", before)
 
     def settled(self) -> str:
-        """Wait until nothing has been running for a while; gives the line's text."""
-        self.page.evaluate(
-            """async () => {
-                const line = document.querySelector('.line');
-                for (let quiet = 0; quiet < 8; quiet = line.dataset.kind === 'busy' ? 0 : quiet + 1)
-                    await new Promise((done) => setTimeout(done, 100));
-            }"""
+        """Wait for the run that the last act asked for; gives the line's text.
+
+        The line holds the time of the act that it answers. What comes after an act of another kind (a click
+        on a tab, say) is waited for by what it shows.
+        """
+        return self._line(
+            "() => line.dataset.kind === 'done' && Number(line.dataset.at) >= window.p2pActed()"
+            " && !document.querySelector('[data-pending]')"
         )
-        return self.wait_for("done")
+
+    def answered(self) -> str:
+        """Wait until the last act is answered, by a picture or by a sentence; gives the line's text."""
+        return self._line(
+            "() => line.dataset.kind !== 'busy' && Number(line.dataset.at) >= window.p2pActed()"
+        )
+
+    def words_of(self, text: str) -> str:
+        """A line's text without its buttons."""
+        return text.removesuffix("use as source").strip()
 
     def pixels(self, which: int) -> list[int]:
         """Of the before (0) or after (1) picture as the browser shows it, 16 x 16."""
         return self.page.evaluate(
-            """async (which) => {
+            """async ([which, patience]) => {
+                const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+                await frame();
+                await frame();
                 const image = document.querySelectorAll('#picture img')[which];
-                while (!/\\.png$/.test(image.src)) await new Promise((done) => setTimeout(done, 20));
+                const end = performance.now() + patience;
+                while (!/\\.png$/.test(image.src)) {
+                    const { kind, at } = document.querySelector('.line').dataset;
+                    if (performance.now() > end)
+                        throw new Error(`a preview stays: ${image.src.slice(0, 120)}; the line is ${kind}`);
+                    await new Promise((done) => setTimeout(done, 20));
+                }
                 await image.decode();
                 const canvas = document.createElement('canvas');
                 canvas.width = canvas.height = 16;
@@ -99,7 +139,7 @@ class Desk:
                 context.drawImage(image, 0, 0, 16, 16);
                 return Array.from(context.getImageData(0, 0, 16, 16).data);
             }""",
-            which,
+            [which, PREVIEW_PATIENCE],
         )
 
     def edit_prompt(self, text: str) -> None:
@@ -118,17 +158,17 @@ class Desk:
         return float(self.fader(word).input_value())
 
     def close(self) -> None:
+        """Close the page, which must have had no problems and asked nobody outside."""
         self.context.close()
+        assert not self.problems and not self.outside
+        assert all(LOCAL.match(url) for _, url in self.requests)
 
 
 @pytest.fixture
 def desk(chromium: Any, app: tuple[str, float]) -> Iterator[Desk]:
     desk = Desk(chromium, app[0])
     yield desk
-    problems, requests = desk.problems, desk.requests
     desk.close()
-    assert not problems
-    assert not [url for url in requests if not re.match(r"(https?://127\.0\.0\.1:|data:|blob:)", url)]
 
 
 def reused(line: str) -> tuple[int, int, int]:
@@ -232,8 +272,60 @@ def test_many_quick_moves_end_in_the_last_one(desk: Desk) -> None:
     assert desk.value(word) == pytest.approx(0.4)
     assert reused(line)[1] == 30
     desk.page.reload()  # nothing is left running behind it
+    desk.ready()
+
+
+def test_a_click_before_the_first_picture_is_applied_to_it(chromium: Any, app: tuple[str, float]) -> None:
+    desk = Desk(chromium, app[0], wait=False)
+    desk.page.get_by_role("button", name="balanced").click()
     desk.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
-    desk.wait_for("done")
+    line = desk.settled()
+    assert reused(line)[1] == 30 and desk.pixels(0) != desk.pixels(1)
+    assert desk.page.get_by_role("button", name="balanced").get_attribute("aria-pressed") == "true"
+    desk.close()
+
+
+def test_a_fader_moved_while_a_source_is_made_is_applied_to_it(desk: Desk) -> None:
+    old = desk.pixels(0)
+    desk.page.locator("#seed input").fill("3")
+    desk.page.click("#generate")
+    desk.page.wait_for_function(
+        "() => document.querySelector('.line .words').innerText.includes('generating the source')",
+        timeout=PATIENCE,
+    )
+    desk.fader("snowy").focus()
+    desk.page.keyboard.press("PageUp")
+    desk.settled()
+    assert desk.pixels(0) != old and desk.value("snowy") == pytest.approx(1.25)
+
+
+def test_the_dice_can_be_thrown_twice(desk: Desk) -> None:
+    desk.page.click("#dice")
+    desk.page.wait_for_selector(".line .stop", timeout=PATIENCE)
+    first = desk.page.locator("#seed input").input_value()
+    desk.page.click("#dice")
+    desk.page.wait_for_function(
+        "(old) => document.querySelector('#seed input').value !== old", arg=first, timeout=PATIENCE
+    )
+    seed = desk.page.locator("#seed input").input_value()
+    desk.settled()
+    desk.page.locator(".history .shot.on").wait_for(timeout=PATIENCE)
+    assert desk.page.locator("#seed input").input_value() == seed
+    held = desk.page.evaluate("() => JSON.parse(sessionStorage.getItem('p2p')).source.seed")
+    assert str(held) == seed, "the picture is that of the second throw"
+
+
+def test_no_stale_picture_stays_after_stop(desk: Desk) -> None:
+    picture = desk.pixels(1)
+    desk.page.locator("#steps input").fill("100")
+    desk.page.click("#generate")
+    desk.page.wait_for_function(
+        "() => !/\\.png$/.test(document.querySelectorAll('#picture img')[1].src)", timeout=PATIENCE
+    )
+    desk.page.click(".line .stop")
+    desk.wait_for("stopped")
+    assert desk.pixels(1) == picture
+    assert desk.page.locator(".line .next").is_visible(), "the edit can still be the next source"
 
 
 def test_stop_stops(desk: Desk) -> None:
@@ -256,8 +348,11 @@ def test_windows_presets_and_region(desk: Desk) -> None:
     line = desk.wait_for_new(before)
     assert "region covers" in line
     after = desk.pixels(1)
+    shown = desk.page.locator("#picture img").nth(1).get_attribute("src")
     desk.page.locator(".region .show").check()
-    desk.page.wait_for_timeout(1500)
+    desk.page.wait_for_function(
+        "(old) => document.querySelectorAll('#picture img')[1].src !== old", arg=shown, timeout=PATIENCE
+    )
     assert desk.pixels(1) != after
 
 

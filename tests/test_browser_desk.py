@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +35,7 @@ def chromium() -> Iterator[Any]:
 def desk(chromium: Any, app: tuple[str, float]) -> Iterator[Desk]:
     desk = Desk(chromium, app[0])
     yield desk
-    problems, requests = desk.problems, desk.requests
     desk.close()
-    assert not problems
-    assert not [url for url in requests if not re.match(r"(https?://127\.0\.0\.1:|data:|blob:)", url)]
 
 
 def tab(desk: Desk, name: str) -> None:
@@ -152,22 +150,31 @@ def test_painting_a_region(desk: Desk) -> None:
     desk.page.click(".region .paint")
     canvas = desk.page.locator("#painter canvas").first
     canvas.wait_for(timeout=PATIENCE)
-    desk.page.wait_for_timeout(1500)
-    box = canvas.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    desk.page.mouse.move(x - 60, y)
-    desk.page.mouse.down()
-    desk.page.mouse.move(x + 60, y + 30, steps=12)
-    desk.page.mouse.up()
-    desk.page.wait_for_timeout(500)
     before = desk.runs()
-    desk.page.click("#use-paint")
+    for _ in range(20):  # the canvas takes strokes once it has loaded, and tells of them a little later
+        box = canvas.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        desk.page.mouse.move(x - 60, y)
+        desk.page.mouse.down()
+        desk.page.mouse.move(x + 60, y + 30, steps=12)
+        desk.page.mouse.up()
+        desk.page.click("#use-paint")
+        if "Nothing is painted" not in desk.answered():
+            break
     line = desk.wait_for_new(before)
     share = int(re.search(r"region covers (\d+)%", line)[1])
     assert 0 < share < 60
     assert "painted" in desk.page.locator(".region .paint").inner_text()
     desk.page.click(".region .paint")
     before = desk.runs()
+    desk.page.locator("#painter canvas").first.wait_for(timeout=PATIENCE)
+    desk.page.click("#close-paint")
+    desk.page.wait_for_function(
+        "(old) => document.querySelector('.line .words').innerText === old",
+        arg=desk.words_of(line),
+        timeout=PATIENCE,
+    )
+    desk.page.click(".region .paint")
     desk.page.click("#wipe-paint")
     assert "region" not in desk.wait_for_new(before)
 
@@ -177,9 +184,10 @@ def test_painting_a_region(desk: Desk) -> None:
 
 def test_a_storm_of_200_inputs_ends_on_the_last_values(desk: Desk) -> None:
     word = desk.page.locator(".fader .word").nth(1).inner_text()
-    before = desk.runs()
-    desk.page.evaluate(
+    before, sent = desk.runs(), len(desk.requests)
+    took = desk.page.evaluate(
         """async () => {
+            const begun = performance.now();
             const faders = [...document.querySelectorAll('.fader input')];
             for (let i = 0; i < 200; i++) {
                 const fader = faders[i % 3];
@@ -192,10 +200,13 @@ def test_a_storm_of_200_inputs_ends_on_the_last_values(desk: Desk) -> None:
                 faders[n].value = value;
                 faders[n].dispatchEvent(new Event('input', { bubbles: true }));
             }
+            return performance.now() - begun;
         }"""
     )
     desk.wait_for_new(before)
     desk.settled()
+    posts = [url for method, url in desk.requests[sent:] if method == "POST"]
+    assert len(posts) <= 2 * (took / 90 + 4), "a touch and a run each 90 ms at most, whatever comes in"
     values = [desk.page.locator(".fader input").nth(n).input_value() for n in range(3)]
     assert [float(v) for v in values] == [1, -0.5, 1.5] and desk.value(word) == -0.5
     stormy = desk.pixels(1)
@@ -263,9 +274,13 @@ def test_compare_two_edits_and_use_one_as_the_source(desk: Desk) -> None:
     desk.page.wait_for_function("() => document.querySelectorAll('.shot').length >= 2", timeout=PATIENCE)
     source = desk.pixels(0)
     desk.page.click(".history .compare")
+    was = desk.page.locator("#picture img").first.get_attribute("src")
     desk.page.locator(".shot:not(.on)").first.click()
     desk.page.wait_for_selector(".shot.against", timeout=PATIENCE)
-    desk.page.wait_for_timeout(1000)
+    desk.page.wait_for_function(
+        "(old) => document.querySelector('#picture img').src !== old", arg=was, timeout=PATIENCE
+    )
+    assert desk.page.locator(".line .next").is_visible(), "the edit can still be the next source"
     assert desk.pixels(0) != source
     desk.page.click(".history .compare")
     desk.page.wait_for_function("() => !document.querySelector('.shot.against')", timeout=PATIENCE)
@@ -303,7 +318,6 @@ def test_a_saved_picture_dropped_back_is_the_same_pixel_for_pixel(
     one, two = (Image.open(io.BytesIO(data)) for data in (first, second))
     assert one.tobytes() == two.tobytes() and one.info["p2p"] == two.info["p2p"]
     assert other.value("castle") == pytest.approx(1.25)
-    assert not other.problems
     other.close()
 
 
@@ -326,8 +340,9 @@ def test_loading_the_page_again_brings_all_back_and_tabs_do_not_mix(
     desk.wait_for_new(before)
     desk.fader("green").focus()
     desk.page.keyboard.press("PageUp")
-    desk.page.wait_for_timeout(300)
+    desk.page.get_by_role("button", name='solo "green"').click()
     desk.settled()
+    shots = desk.page.locator(".shot").count()
     picture = desk.pixels(1)
     other = Desk(chromium, app[0])
     assert other.page.locator("#edit-prompt textarea, #edit-prompt input").first.input_value() != (
@@ -342,6 +357,32 @@ def test_loading_the_page_again_brings_all_back_and_tabs_do_not_mix(
     )
     desk.settled()
     assert desk.pixels(1) == picture and desk.value("green") == pytest.approx(1.25)
+    solo = desk.page.get_by_role("button", name='solo "green"')
+    assert solo.get_attribute("aria-pressed") == "true"
+    assert desk.page.locator(".shot").count() == shots, "so does the history"
+    desk.page.locator(".shot").first.click()
+    desk.settled()
+    assert "castle" in desk.page.locator("#chips").inner_text() and desk.pixels(1) != picture
+
+
+def test_two_tabs_run_one_after_the_other_and_are_told(
+    desk: Desk, chromium: Any, app: tuple[str, float]
+) -> None:
+    other = Desk(chromium, app[0])
+    desk.page.locator("#steps input").fill("500")
+    desk.page.click("#generate")
+    desk.page.wait_for_function(
+        "() => document.querySelector('.line .words').innerText.includes(' of 500')", timeout=PATIENCE
+    )
+    other.edit_prompt("a blue castle on a snowy hill")
+    other.page.wait_for_function(
+        "() => document.querySelector('.line .words').innerText.includes('one run is ahead of yours')",
+        timeout=PATIENCE,
+    )
+    desk.page.click(".line .stop")
+    assert "Stopped" in desk.wait_for("stopped")
+    assert reused(other.settled())[1] == 30 and "blue" in other.page.locator("#chips").inner_text()
+    other.close()
 
 
 # --- attention ------------------------------------------------------------------------------------------
@@ -379,7 +420,6 @@ def test_the_first_run_walk(chromium: Any, app: tuple[str, float]) -> None:
     assert not desk.page.locator(".board.guide").is_visible(), "closed is closed"
     desk.page.keyboard.press("?")
     assert desk.page.locator(".board.guide").is_visible()
-    assert not desk.problems
     desk.close()
 
 
@@ -424,16 +464,34 @@ def test_any_text_harms_nothing(desk: Desk, odd: str) -> None:
     assert desk.page.locator(".fader").count() == 7
 
 
+@pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+def test_any_text_of_the_source_harms_nothing(desk: Desk, odd: str) -> None:
+    desk.source_prompt(odd)
+    desk.settled()
+    assert desk.page.evaluate("() => window.hit") is None
+    assert desk.page.locator("#desk script, #chips script, #chips img, #region img").count() == 0
+    desk.edit_prompt("a blue house on a snowy hill")
+    desk.settled()
+    assert desk.page.locator(".fader").count() == 7 and desk.pixels(0) != desk.pixels(1)
+
+
 # --- accessibility --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing_serious(chromium: Any, app: tuple[str, float], dark: bool) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        required = os.environ.get("P2P_REQUIRE_BROWSER") == "1"
+        (pytest.fail if required else pytest.skip)("axe-playwright-python is not installed")
+    axe = Axe()
     desk = Desk(chromium, app[0] + ("?__theme=dark" if dark else ""))
     for name in ("Explore", "Attention", "Take away"):
         tab(desk, name)
-        desk.page.wait_for_timeout(1000)
+        desk.page.wait_for_function(
+            "() => document.getAnimations().every((one) => one.playState !== 'running')", timeout=PATIENCE
+        )
         found = axe.run(desk.page).response["violations"]
         serious = [
             (v["id"], [node["html"][:200] for node in v["nodes"]][:4])

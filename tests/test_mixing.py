@@ -14,17 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2p_core import Blend, Edit, PromptToPrompt, load_recipe, mask_text
+from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.masks import mask_array
-from ui import Engine
-from ui.axes import axes, cells
+from ui import Engine, keeping, runs
+from ui.axes import Cell, axes, cells
 from ui.controls import Controls, of_edit, read
 from ui.desk import Desk, keys, weights_by_number, with_words
-from ui.explore import Explore
+from ui.explore import Explore, Sheet, exported
 from ui.handlers import Handlers
-from ui.painting import mask_of
+from ui.looks import USUAL, VIEWS
+from ui.painting import layer_of, mask_of
 from ui.region import Region, toggled
-from ui.sessions import Sessions
+from ui.sessions import Session, Sessions
 from ui.timeline import Timeline
 from ui.turns import Turns
 from ui.widgets import Guide, History
@@ -123,6 +124,289 @@ def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
         next(waiting)
         waiting.close()
         assert len(handlers.turns) == 1
+
+
+# --- two clocks: a source that is under way is not lost to an edit ----------------------------------------
+
+
+def previews(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is shown, so that a test can do something after each."""
+    monkeypatch.setattr(runs, "PREVIEW_EVERY", -1.0)
+
+
+def until(updates: Any, text: str) -> dict[str, Any]:
+    """Go on until the line says so."""
+    for update in updates:
+        if "line" in update and text in said(update):
+            return update
+    raise AssertionError(f"The line never said {text!r}.")
+
+
+SOURCES = {
+    "generate": lambda h, _: h.generate("a blue house on a hill", 5, STEPS, 5.0, "", 10.0, who()),
+    "example": lambda h, _: h.example({"clicked": 1}, 10.0, who()),
+    "first": lambda h, _: h.first("", 10.0, who("fresh")),
+    "restore": lambda h, done: h.paste(done["keep"].replace('"seed": 3', '"seed": 8'), 10.0, who()),
+}
+
+
+@pytest.mark.parametrize("how", SOURCES)
+def test_a_fader_moved_while_a_source_is_made_waits_for_it(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    name = "fresh" if how == "first" else "me"
+    monkeypatch.setattr(Engine, "bundled", property(lambda self: True))
+    session = handlers.sessions.get(name)
+    old = session.source
+    run = SOURCES[how](handlers, done)
+    until(run, "step 2 of")
+    controls = session.controls
+    moved = (
+        controls.prompt,
+        {**controls.desk, "weights": {"a/0": 1.5}},
+        controls.timeline,
+        controls.region,
+    )
+    handlers.touch(*moved, 11.0, who(name))
+    waiting = handlers.edit(*moved, 11.0, who(name))
+    thread: list[dict[str, Any]] = []
+    other = threading.Thread(target=lambda: thread.append(last(waiting)))
+    other.start()
+    last(run)
+    other.join(60)
+    assert session.source is not None and session.source is not old, "the source is there"
+    assert thread[0]["line"]["kind"] == "done" and session.result.source is session.source
+    assert session.result.edit.weights == {"#0": 1.5}, "and the newest controls are applied to it"
+    assert session.result.edit.prompt == ("a blue house on a hill" if how == "generate" else controls.prompt)
+
+
+@pytest.mark.parametrize("how", ["renew", "stop"])
+def test_another_source_or_stop_ends_a_source(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    old = session.source
+    run = handlers.generate("a blue house", 5, STEPS, 5.0, "", 10.0, who())
+    until(run, "step 2 of")
+    getattr(handlers, how)(11.0, who())
+    ended = last(run)
+    assert session.source is old
+    assert ("line" in ended) == (how == "stop"), "the next run has its own say"
+
+
+def test_a_wish_in_the_last_step_is_heard(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    until(run, f"step {STEPS - 1} of")
+    results = p2p_stream(handlers, monkeypatch, lambda: handlers.touch(*boards(HOUSE), 2.0, who()))
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    update = last(run)
+    assert results and "keep" not in update and "history" not in update
+    assert update["line"]["kind"] == "busy" and session.result.edit.prompt == HOUSE
+
+
+def p2p_stream(handlers: Handlers, monkeypatch: pytest.MonkeyPatch, late: Any) -> list[Any]:
+    """`late` is called in the last step of the next edit. Gives the list of results it had by then."""
+    p2p, found = handlers.engine.p2p, []
+    stream = p2p.stream
+
+    def slow(source: Any, edit: Any) -> Any:
+        result = yield from stream(source, edit)
+        late()
+        found.append(result)
+        return result
+
+    monkeypatch.setattr(p2p, "stream", slow)
+    return found
+
+
+def test_a_tab_closed_in_the_last_step_leaves_nothing(
+    handlers: Handlers, p2p: PromptToPrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    folder = session.path("x").parent
+    key = session.source.key
+    p2p_stream(handlers, monkeypatch, lambda: handlers.close(who()))
+    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    last(run)
+    assert not folder.exists() and session._folder is None and not p2p.cache.size(key)
+
+    record = p2p.record
+    made = []
+
+    def slow(*args: Any, **settings: Any) -> Any:
+        source = yield from record(*args, **settings)
+        handlers.close(who("two"))
+        made.append(source)
+        return source
+
+    monkeypatch.setattr(p2p, "record", slow)
+    last(handlers.generate("a blue tree", 77, STEPS, 5.0, "", 1.0, who("two")))
+    assert made and not p2p.cache.size(made[0].key)
+
+
+# --- nothing unfinished stays ---------------------------------------------------------------------------
+
+
+def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    until(other, "step 2 of")
+    handlers.touch(*boards(CASTLE), 3.0, who())
+    assert last(other) == {}
+    echo = last(handlers.edit(*boards(CASTLE), 3.0, who()))
+    assert said(echo) == said(done) and echo["picture"] == done["picture"]
+
+
+@pytest.mark.parametrize("how", ["stop", "error", "empty", "explore", "paste"])
+def test_an_abandoned_preview_gives_way_to_the_picture(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    until(other, "step 2 of")
+    if how == "stop":
+        handlers.stop(3.0, who())
+        ended = last(other)
+        assert ended["line"]["kind"] == "stopped" and ended["line"]["edited"]
+    elif how == "error":
+        monkeypatch.setattr(handlers.engine.p2p, "preview", lambda state: 1 / 0)
+        ended = last(other)
+        assert ended["line"]["kind"] == "error" and ended["line"]["edited"], "it can still be the next source"
+    else:
+        wish = boards("" if how == "empty" else CASTLE)
+        handlers.renew(3.0, who()) if how == "paste" else handlers.touch(*wish, 3.0, who())
+        assert last(other) == {}
+        ended = last(
+            handlers.edit(*wish, 3.0, who())
+            if how == "empty"
+            else handlers.explore(Explore.clean({"x": "window:cross", "n": 2}), 3.0, who())
+            if how == "explore"
+            else handlers.paste("{", 3.0, who())
+        )
+    assert ended["picture"] == done["picture"]
+
+
+def test_stop_while_waiting_says_so(handlers: Handlers) -> None:
+    begun(handlers)
+    with handlers.turns.ticket():
+        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+        assert "waiting" in said(next(waiting))
+        handlers.stop(2.0, who())
+        ended = last(waiting)
+        assert ended["line"]["kind"] == "stopped" and len(handlers.turns) == 1
+    replayed = handlers.edit(*boards(CASTLE), 2.0, who())  # a deferred run has the time of the stop itself
+    assert "picture" not in last(replayed) and handlers.sessions.get("me").result.edit.prompt == HOUSE
+    assert last(handlers.edit(*boards(CASTLE), 3.0, who()))["line"]["kind"] == "done"
+
+
+@pytest.mark.parametrize("how", ["pick", "look", "maps"])
+def test_a_map_that_waited_puts_the_line_back(handlers: Handlers, how: str) -> None:
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    handlers.sessions.get("me").controls.desk["picked"] = "castle/0"
+    look = {"step": 0}
+    wish = {
+        "pick": lambda: handlers.pick({**done["desk"], "picked": "castle/0"}, 2.0, who()),
+        "look": lambda: handlers.look(look, 2.0, who()),
+        "maps": lambda: handlers.maps(VIEWS[0], USUAL, 2.0, who()),
+    }[how]()
+    with handlers.turns.ticket():
+        seen = {}
+        for update in wish:
+            seen.update(update)
+            if "line" in seen:
+                break
+        assert "one run is ahead" in said(seen)
+    assert said(last(wish)) == said(done)
+
+
+def test_a_map_gives_way_to_an_edit_and_to_another_map(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    session = handlers.sessions.get("me")
+    asked = []
+    attention = handlers.engine.p2p.attention
+
+    def counted(source: Any, word: Any, **how: Any) -> Any:
+        asked.append((source is session.source, how["step"]))
+        if not asked[-1][0]:
+            handlers.touch(*boards(HOUSE), 3.0, who()) if len(asked) < 10 else handlers.glance(5.0, who())
+        return attention(source, word, **how)
+
+    monkeypatch.setattr(handlers.engine.p2p, "attention", counted)
+    for clock in (2.0, 4.0):
+        asked.clear()
+        asked.extend([(True, 0)] * (0 if clock < 3 else 10))
+        look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, clock, who()))["look"]
+        assert look["before"] and not look.get("after"), "the source's map is there, the edit's was left"
+        assert [mine for mine, _ in asked].count(False) == 1
+        handlers.sessions.get("me").controls = Controls(*boards(CASTLE))
+    assert session.line["kind"] == "done" and len(handlers.turns) == 0
+
+
+def test_files_of_an_exploration_are_written_outside_the_turn(handlers: Handlers) -> None:
+    begun(handlers)
+    seen = {}
+    for update in handlers.explore(Explore.clean({"x": "window:cross", "n": 3}), 5.0, who()):
+        for name in update:
+            seen[name] = len(handlers.turns)
+    assert all(seen[f"sheet_{kind}"] == 0 for kind in ("png", "gif", "webp")) and seen["explore"] == 0
+
+
+def test_an_animation_is_written_quickly(tmp_path: Any) -> None:
+    """14 s for eleven pictures, before; now one palette serves all frames."""
+    noise = np.random.default_rng(0).integers(0, 255, (11, 64, 64, 3), dtype=np.uint8)
+    images = [Image.fromarray(one).resize((64, 64)) for one in noise]
+    cells = [Cell(controls=None, settings={}, captions=(str(n),)) for n in range(11)]
+    sheet = Sheet(source=None, source_path="", cells=cells, images=images, columns=11, along="x", down="")
+    session = Session(key="x")
+    begun = time.perf_counter()
+    for kind, path in exported(figures, sheet, session):
+        if kind == "gif":
+            took = time.perf_counter() - begun
+            with Image.open(path) as animation:
+                assert animation.n_frames > 20 and animation.info["loop"] == 0
+    session.close()
+    assert took < 5  # 0.4 s on a quiet machine
+
+
+@pytest.mark.parametrize("axis", ["window:cross", "fader:red/0"])
+@pytest.mark.parametrize("kind", ["edit", "inverted", "left"])
+def test_a_cell_goes_back_to_the_source_it_was_made_of(
+    handlers: Handlers, p2p: PromptToPrompt, axis: str, kind: str
+) -> None:
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    if kind == "edit":
+        last(handlers.edit(*boards(CASTLE), 1.0, who()))
+        last(handlers.next_source(2.0, who()))
+    elif kind == "inverted":
+        session.source = p2p.invert(Image.effect_noise((64, 64), 60).convert("RGB"), HOUSE, steps=STEPS)
+    last(handlers.edit(*boards("a red tree on a snowy hill"), 3.0, who()))
+    shown = explored(handlers, x=axis, n=3)["explore"]
+    source, images = session.source, session.sheet.images
+    if kind == "left":
+        last(handlers.generate("a blue boat", 9, STEPS, 5.0, "", 6.0, who()))
+        assert session.source is not source and p2p.cache.size(source.key), "the sheet holds its source"
+    taken = last(handlers.take({**shown, "clicked": 0}, 9.0, who()))
+    assert taken["line"]["kind"] == "done" and session.source is source
+    one, other = (np.asarray(i).astype(int) for i in (session.result.image, images[0]))
+    assert np.abs(one - other).max() <= 1
 
 
 # --- mute and solo --------------------------------------------------------------------------------------
@@ -341,7 +625,14 @@ def test_everything_comes_back_pixel_for_pixel(
     assert other.result.image.tobytes() == picture
     assert back["source_prompt"] == HOUSE and back["prompt"] == CASTLE and back["seed"] == 3
     assert other.controls.timeline["words"] == {"castle/0": [0, 0.4]}
-    assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, "a muted word is a fader at 0"
+    if how == "reload":
+        assert other.controls.desk["weights"] == {"snowy/0": 1.5} and other.controls.desk["muted"] == [
+            "red/0"
+        ]
+    else:
+        assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, (
+            "a muted word is a fader at 0"
+        )
     assert other.controls.region["chosen"] == ["castle/0"] and other.controls.region["soft"] == 0.1
 
 
@@ -462,6 +753,103 @@ def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
     assert last(handlers.compare(History.clean({"against": 9}), who()))["history"]["against"] is None
 
 
+def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
+    begun(handlers)
+    for n in range(20):
+        desk = Desk.clean({"weights": {"snowy/0": 1.5 - n / 10}, "muted": ["red/0"]})
+        timeline = Timeline.clean({"cross": [0, 0.5], "self": [0, 0]})
+        region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1})
+        done = last(
+            handlers.edit(*boards(CASTLE, desk=desk, timeline=timeline, region=region), n + 1.0, who())
+        )
+    items = done["history"]["items"]
+    assert len(items) == 20, "edits in quick succession don't replace each other"
+    title = items[0]["title"]
+    assert title.startswith(CASTLE)
+    for part in ("snowy 1.50", "red muted", "layout 0\u20132", "shape off", "region castle"):
+        assert part in title
+    assert len({item["title"] for item in items}) == 20
+    assert len(History.clean(done["history"])["items"]) == 20
+
+
+def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards("a red tree on a snowy hill"), 1.0, who()))
+    first = handlers.sessions.get("me").result.image.tobytes()
+    desk = Desk.clean({"weights": {"snowy/0": 1.5}, "solo": ["castle/0"]})
+    done = last(handlers.edit(*boards(CASTLE, desk=desk), 2.0, who()))
+    handlers.close(who())
+    back = last(handlers.first(done["keep"], 3.0, who("again")))
+    session = handlers.sessions.get("again")
+    assert session.controls.desk["solo"] == ["castle/0"] and session.controls.desk["weights"] == {
+        "snowy/0": 1.5
+    }
+    assert [item["title"] for item in back["history"]["items"]] == [
+        item["title"] for item in done["history"]["items"]
+    ]
+    assert all(item["src"].startswith("data:image/jpeg") for item in back["history"]["items"])
+    cold = last(handlers.compare(History.clean({"against": 0}), who("again")))
+    assert cold["line"]["kind"] == "error" and "loaded again" in said(cold)
+    recalled = last(handlers.recall(History.clean({"clicked": 0}), 4.0, who("again")))
+    assert session.result.image.tobytes() == first and recalled["history"]["current"] == 0
+    assert len(recalled["history"]["items"]) == 2
+
+
+def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(handlers)
+    monkeypatch.setattr(keeping, "LARGEST", 8000)
+    for n in range(6):
+        done = last(
+            handlers.edit(*boards(CASTLE, desk=Desk.clean({"weights": {"red/0": n / 4 - 1}})), n + 1.0, who())
+        )
+    assert len(done["keep"]) < 9000 and 0 < len(json.loads(done["keep"])["page"]["history"]) < 6
+    assert load_recipe(json.loads(done["keep"])).edit.prompt == CASTLE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["page", "source", "sources", "history", "recipe", "levers", "weights", "title"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_a_kept_page_can_be_anything(data: Any) -> None:
+    levers, entries = keeping.remembered(data)
+    assert set(levers) == {"weights", "muted", "solo"} and all(isinstance(e.title, str) for e in entries)
+
+
+def test_a_page_that_was_freed_says_so(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    monkeypatch.setattr("ui.sessions.MOST_SESSIONS", 2)
+    for name in "ab":
+        handlers.sessions.get(name)
+    for told in (
+        last(handlers.edit(*boards(CASTLE), 2.0, who())),
+        last(handlers.recall({"clicked": 0}, 3.0, who())),
+    ):
+        assert told["line"]["kind"] == "error" and "Load it again" in said(told)
+
+
+def test_compare_works_for_an_edit_whose_region_was_shown(handlers: Handlers) -> None:
+    begun(handlers)
+    region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1, "show": True})
+    first = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
+    last(handlers.edit(*boards("a red tree on a hill"), 9.0, who()))
+    both = last(handlers.compare(History.clean({"against": 0}), who()))
+    session = handlers.sessions.get("me")
+    assert both["history"]["against"] == 0 and both["picture"][0] == session.history[0].path
+    assert session.history[0].path != first["picture"][1], "the plain picture, without the region over it"
+
+
 # --- painting -------------------------------------------------------------------------------------------
 
 
@@ -494,6 +882,19 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
     session = handlers.sessions.get("me")
     assert not used["painting"]["visible"] and used["region"]["mask"]
     assert session.result.mask[:, 0].all() and not session.result.mask[:, -1].any()
+    assert (
+        mask_of({"layers": [layer_of(mask_array(used["region"]["mask"]), (512, 512))]}, mask_text)
+        == (used["region"]["mask"])
+    )
+    line = session.line
+    again = last(handlers.open_painting(who()))["painter"]["value"]
+    assert mask_of(again, mask_text) == used["region"]["mask"], "what is painted is there to be changed"
+    assert "Paint over" in said({"line": session.line})
+    assert last(handlers.close_painting(who()))["line"] == line
+    none = last(handlers.use_painting({"layers": []}, *boards(CASTLE), 1.5, who()))
+    assert (
+        "Nothing is painted yet" in said(none) and "painting" not in none and session.result.mask is not None
+    )
     wiped = last(
         handlers.wipe_painting(
             CASTLE, *(getattr(session.controls, n) for n in ("desk", "timeline", "region")), 2.0, who()
@@ -505,6 +906,30 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
 def test_in_out_and_off() -> None:
     region = Region.clean({"out": ["castle/0"]})
     assert toggled(region, "castle/0")["chosen"] == ["castle/0"] and not toggled(region, "castle/0")["out"]
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"region": {"out": ["castle/0"]}}, "changes nothing because there is no region"),
+        ({"region": {"chosen": ["castle/0"], "out": ["castle/0"]}}, "both in the region and left out"),
+        ({"region": {"chosen": ["castle/0"], "threshold": 1.0, "out": ["castle/0"]}}, "covers no part"),
+        ({"timeline": {"words": {"castle/0": [0, 0.8]}}}, "changes nothing because it is that of the layout"),
+    ],
+)
+def test_controls_that_change_nothing_say_why(handlers: Handlers, changes: dict, sentence: str) -> None:
+    begun(handlers)
+    clean = {"region": Region.clean, "timeline": Timeline.clean}
+    asked = {name: clean[name](value) for name, value in changes.items()}
+    done = last(handlers.edit(*boards(CASTLE, **asked), 1.0, who()))
+    assert any(sentence in note for note in done["chips"]["notes"]), done["chips"]["notes"]
+
+
+def test_exploring_a_silent_word_says_why_not(handlers: Handlers) -> None:
+    begun(handlers)
+    last(handlers.edit(*boards(CASTLE, desk=Desk.clean({"muted": ["red/0"]})), 1.0, who()))
+    told = explored(handlers, x="fader:red/0", n=3)
+    assert "changes nothing because \u201cred\u201d is silent" in said(told)
 
 
 # --- the guide ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import gradio as gr
 
 from .engine import Engine, NotReady
 from .sessions import Sessions
+from .turns import Turns
 
 ABOUT = {
     "generate": (
@@ -30,8 +31,8 @@ ABOUT = {
 class Api:
     """What other programs may call. A source is held under an id that nobody can guess."""
 
-    def __init__(self, engine: Engine, sessions: Sessions) -> None:
-        self.engine, self.sessions = engine, sessions
+    def __init__(self, engine: Engine, sessions: Sessions, turns: Turns) -> None:
+        self.engine, self.sessions, self.turns = engine, sessions, turns
 
     def generate(
         self,
@@ -42,7 +43,7 @@ class Api:
         negative_prompt: str = "",
     ) -> tuple[Any, dict[str, Any]]:
         """See `ABOUT`."""
-        with self._sentences():
+        with self._sentences(), self._turn():
             source = self.engine.p2p.generate(
                 prompt,
                 seed=_whole(seed),
@@ -66,7 +67,8 @@ class Api:
             raise gr.Error(f"There is no source {source_id!r}. It may have been freed; call /generate again.")
         with self._sentences():
             wanted = self.engine.core.Edit.from_json(edit)
-            result = self.engine.p2p.edit(source, wanted)
+            with self._turn():
+                result = self.engine.p2p.edit(source, wanted)
         info = {
             "steps_total": result.steps_total,
             "steps_computed": result.steps_computed,
@@ -76,6 +78,14 @@ class Api:
             "edit": result.edit.to_dict(),
         }
         return result.image, info
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Callers wait for the device in the same queue as the page's visitors."""
+        with self.turns.ticket() as mine:
+            while self.turns.ahead(mine, 60):
+                pass
+            yield
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:

@@ -40,7 +40,10 @@ class Board(gr.HTML):
         return self.clean(payload)
 
     def postprocess(self, value: Any) -> dict[str, Any]:
-        return self.clean(value)
+        """The value, and by "at" when by the page's clock it was wished for, if that is known: what somebody
+        has set later wins over it (`assets/common.js`)."""
+        at = value.get("at") if isinstance(value, dict) else None
+        return self.clean(value) | ({"at": at} if isinstance(at, (int, float)) else {})
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": self.about}

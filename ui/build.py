@@ -30,7 +30,9 @@ def build_app(engine: Engine) -> gr.Blocks:
     with Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
         page = build_page(examples, engine.guidance, engine.status(), hello)
-        add_api(Api(engine, sessions), engine.guidance)  # first: it has the first claim to its names
+        add_api(
+            Api(engine, sessions, handlers.turns), engine.guidance
+        )  # first: it has the first claim to its names
         wire(demo, page, handlers)
     demo.queue(max_size=64)
     return demo
@@ -46,6 +48,6 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "max_file_size": "10mb",
-        "max_threads": 4
-        * MOST_SESSIONS,  # events under way at once; every open page has one (`Handlers.stay`)
+        # events under way at once; every open page has one (`Handlers.stay`)
+        "max_threads": 4 * MOST_SESSIONS,
     }

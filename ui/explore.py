@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +68,10 @@ class Explore(Board):
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """The last exploration of a page."""
+    """The last exploration of a page. source: what its cells are edits of, unless their settings differ."""
 
+    source: Any
+    source_path: str
     cells: Sequence[Cell]
     images: Sequence[Image.Image]
     columns: int
@@ -91,55 +93,95 @@ class ExploreHandlers:
     def explore(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
         """Run it."""
         session = self.sessions.get(request.session_hash)
+        sheet = yield from self.in_turn(session, clock, self._explored(session, explore, clock))
+        if sheet is None:
+            return
+        yield {"explore": shown(sheet, offered(self, session, explore))}
+        for kind, path in exported(self.engine.figures, sheet, session):
+            yield {f"sheet_{kind}": gr.update(value=str(path), interactive=True)}
+
+    def _explored(
+        self: Any, session: Session, explore: dict, clock: float
+    ) -> Generator[dict[str, Any], None, Sheet | None]:
+        """The part that needs the device. None: nothing came of it."""
         if session.source is None:
             yield {"line": line("error", NEEDS)}
-            return
+            return None
         explore = offered(self, session, explore)
         found = _axes(self, session)
         x, y = found.get(explore["x"]), found.get(explore["y"])
         if x is None:
             yield {"line": line("error", "Choose what to explore.")}
-            return
+            return None
         if y is x:
             y = None
+        for axis in (x, y):
+            word = silenced(session.controls.desk, axis.name) if axis else ""
+            if word:
+                because = f"\u201c{word}\u201d is silent on the desk, by a mute or a solo"
+                yield {"line": line("error", f"This changes nothing because {because}.")}
+                return None
         n, m = explore["n"], explore["m"]
         if y is not None and n * m > MOST_CELLS:
             yield {"line": line("error", f"A grid has at most {MOST_CELLS} pictures; {n} x {m} are {n * m}.")}
-            return
-        todo = cells(x, y, n, m, session.controls, settings_of_source(session.source))
+            return None
+        source, path = session.source, session.source_path
+        todo = cells(x, y, n, m, session.controls, settings_of_source(source))
         empty = {**explore, "cells": [], "clicked": None}
-        run = _run(self, session, todo, clock, empty)
-        images = yield from run
-        if images is None:
+        images = yield from _run(self, session, todo, clock, empty)
+        if images is None or session.outdated(clock):
             yield {"explore": {**empty, "step": 0, "total": 0}}
-            return
-        sheet = Sheet(cells=todo, images=images, columns=n, along=x.label, down=y.label if y else "")
-        session.sheet = sheet
-        yield {"explore": shown(sheet, explore)}
-        yield {
-            f"sheet_{kind}": gr.update(value=str(path), interactive=True)
-            for kind, path in exported(self.engine.figures, sheet, session).items()
-        }
+            return None
+        before = session.sources()
+        session.sheet = Sheet(
+            source=source,
+            source_path=path,
+            cells=todo,
+            images=images,
+            columns=n,
+            along=x.label,
+            down=y.label if y else "",
+        )
+        self.sessions.trim(session, before)
+        return session.sheet
 
     def take(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
-        """A click on a cell: the controls take its settings."""
+        """A click on a cell: the controls take its settings, and the source is the one it was made of."""
         session = self.sessions.get(request.session_hash)
         n, sheet = explore["clicked"], session.sheet
         if sheet is None or n is None or not 0 <= n < len(sheet.cells):
             return
         cell = sheet.cells[n]
-        if settings_of_source(session.source) != cell.settings:
-            states = self.engine.p2p.record(**cell.settings)
-            if not (yield from self.run_source(session, states, clock)):
-                return
+        if not same_source(cell.settings, settings_of_source(sheet.source)):
+            if session.source.origin is not None or cell.settings != settings_of_source(session.source):
+                states = self.engine.p2p.record(**cell.settings)
+                if not (yield from self.run_source(session, states, clock)):
+                    return
+        elif session.source is not sheet.source:
+            self.have(session, sheet.source, sheet.source_path)
         session.controls = cell.controls
         yield {**settings_of(session.source), "prompt": cell.controls.prompt}
         yield {"timeline": cell.controls.timeline, "desk": cell.controls.desk, "region": cell.controls.region}
         yield from self.run_edit(session, clock)
 
 
+def silenced(desk: dict[str, Any], axis: str) -> str:
+    """The word whose fader an axis moves, if it counts as 0 wherever that stands; else ""."""
+    key = axis.removeprefix("fader:") if axis.startswith("fader:") else ""
+    solo = [k for k in desk["solo"] if any(word["key"] == k for word in desk["words"])]
+    for word in desk["words"]:
+        if word["key"] == key and (key in desk["muted"] or (solo and key not in solo)):
+            return str(word["text"])
+    return ""
+
+
 def settings_of_source(source: Any) -> dict[str, Any]:
     return dict(source.to_dict())
+
+
+def same_source(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """True if the cells of an exploration with these settings have one source: axes move only these two."""
+    return all(one[name] == other[name] for name in ("seed", "guidance_scale"))
 
 
 def _axes(runs: Runs, session: Session) -> dict[str, Any]:
@@ -159,9 +201,9 @@ def offered(runs: Runs, session: Session, explore: dict) -> dict[str, Any]:
 def _run(runs: Runs, session: Session, todo: list[Cell], clock: float, explore: dict) -> Any:
     """All cells' pictures, source by source, each source's edits as one run. None if it was stopped."""
     engine, mine = runs.engine, settings_of_source(session.source)
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[Any, Any], list[int]] = {}
     for i, cell in enumerate(todo):
-        groups.setdefault(repr(sorted(cell.settings.items())), []).append(i)
+        groups.setdefault((cell.settings["seed"], cell.settings["guidance_scale"]), []).append(i)
     images: list[Image.Image | None] = [None] * len(todo)
     steps = mine["steps"]
     total = sum(steps * (len(members) + 1) for members in groups.values())
@@ -171,7 +213,7 @@ def _run(runs: Runs, session: Session, todo: list[Cell], clock: float, explore: 
         for members in groups.values():
             settings = todo[members[0]].settings
             source = session.source
-            if settings != mine:
+            if not same_source(settings, mine):
                 made = engine.p2p.record(**settings)
                 source = yield from _through(runs, session, made, clock, explore, step, total)
                 if source is None:
@@ -209,11 +251,10 @@ def _through(
 ) -> Any:
     """Drive a run, telling how far it is; None if the page wanted something else."""
     step, last = first, 0.0
-    runs.running = session.key
     try:
         while True:
             if session.outdated(clock):
-                if session.stopped > clock:
+                if session.halted(clock):
                     yield {"line": line("stopped", "Stopped; what was computed is kept.")}
                 return None
             try:
@@ -230,7 +271,6 @@ def _through(
                     "explore": {**explore, "step": step, "total": total},
                 }
     finally:
-        runs.running = None
         states.close()
 
 
@@ -250,18 +290,23 @@ def shown(sheet: Sheet, explore: dict) -> dict[str, Any]:
     }
 
 
-def exported(figures: Any, sheet: Sheet, session: Session) -> dict[str, Path]:
+def exported(figures: Any, sheet: Sheet, session: Session) -> Iterator[tuple[str, Path]]:
     """The sheet as a PNG with captions, and as animations there and back, by kind."""
-    found = {}
     path = session.path("sheet.png")
     large = [pictures.enlarged(image, 256) for image in sheet.images]
     names = [", ".join(cell.captions) for cell in sheet.cells]
     title = sheet.along + (f" and {sheet.down}" if sheet.down else "")
-    figures.sheet(large, names, columns=sheet.columns, title=title).save(path)
-    found["png"] = path
+    whole = figures.sheet(large, names, columns=sheet.columns, title=title)
+    whole.save(path)
+    yield "png", path
     frames, times = figures.animation(large)
-    for kind, how in (("gif", {"optimize": False}), ("webp", {"quality": 85})):
-        path = session.path(f"sheet.{kind}")
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0, **how)
-        found[kind] = path
-    return found
+    how = {"save_all": True, "duration": times, "loop": 0}
+    path = session.path("sheet.gif")
+    # One palette for all frames: a palette for each takes most of the time, and flickers.
+    palette = whole.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
+    flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    flat[0].save(path, append_images=flat[1:], optimize=False, **how)
+    yield "gif", path
+    path = session.path("sheet.webp")
+    frames[0].save(path, append_images=frames[1:], quality=85, **how)
+    yield "webp", path

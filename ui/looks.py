@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,68 +40,98 @@ def blank(session: Session, reading: Reading) -> dict[str, Any]:
     }
 
 
-def heat_of(pictured: Any, numbers: Sequence[int], step: int) -> Any:
-    """The mean map of some words of a source; step 0 means all steps."""
-    maps = [pictured.attention(n, step=step - 1 if step else None) for n in numbers]
-    return sum(maps) / len(maps)
+def heats(pictured: Any, numbers: Sequence[int], step: int) -> Generator[None, None, Any]:
+    """The mean map of some words of a source, a step at a time so that it can be left. step 0: all steps."""
+    found = None
+    steps = [step - 1] if step else range(pictured.steps)
+    for i in steps:
+        for n in numbers:
+            heat = pictured.attention(n, step=i)
+            found = heat if found is None else found + heat
+        yield
+    return found / (len(steps) * len(numbers))
 
 
 def edited_of(session: Session) -> Any:
     """The result as a source, for its maps; None where there is no edit to look at."""
-    result = session.result
-    if result is None or result.plan.changes_nothing:
+    if not session.shows_edit:
         return None
     if session.edited is None:
-        session.edited = result.as_source()
+        session.edited = session.result.as_source()
     return session.edited
 
 
-def views(runs: Runs, session: Session, step: int, *, edit: bool = True) -> Iterator[dict[str, Any]]:
-    """The picked word's look: first over the source, then over the edit."""
-    if session.source is None:
-        return
-    reading = runs.reading(session)
-    value = blank(session, reading)
-    if not value:
-        yield {"look": {}}
-        return
-    number, partners = value.pop("number"), value.pop("partners")
-    value["step"] = min(step, session.source.steps)
-    figures = runs.engine.figures
-    if partners:
-        heat = heat_of(session.source, partners, value["step"])
-        picture = figures.overlay(pictures.enlarged(session.source.image, SIDE), heat)
-        value["before"] = pictures.data_uri(picture, SIDE)
-    result = session.result
-    current = result is not None and result.plan.target.text == reading.controls.prompt
-    value["stale"] = bool(current and not result.plan.changes_nothing)
-    yield {"look": value}
-    if edit and value["stale"]:
-        heat = heat_of(edited_of(session), [number], value["step"])
-        picture = figures.overlay(pictures.enlarged(result.image, SIDE), heat)
-        yield {"look": {**value, "after": pictures.data_uri(picture, SIDE)}}
-
-
 def first_look(runs: Runs, session: Session) -> dict[str, Any]:
-    """The picked word's look after a new edit: the edit's map is drawn when it is asked for."""
-    for update in views(runs, session, 0, edit=False):
-        return update["look"]
-    return {}
+    """The picked word's look after a new edit: the source's map; the edit's is drawn when it is asked for."""
+    value = blank(session, runs.reading(session))
+    if not value:
+        return {}
+    number, partners = value.pop("number"), value.pop("partners")
+    if partners:
+        maps = [session.source.attention(n) for n in partners]
+        value["before"] = drawn_over(runs.engine.figures, session.source.image, sum(maps) / len(maps))
+    return {**value, "step": 0, "stale": stale(session, number)}
+
+
+def stale(session: Session, number: int) -> bool:
+    """True if there is an edit in which the word can be looked at."""
+    prompt = session.result.plan.target if session.shows_edit else None
+    return prompt is not None and session.controls is not None and prompt.text == session.controls.prompt
 
 
 class LookHandlers:
-    """Handlers about attention maps."""
+    """Handlers about attention maps. They hold the device a step at a time, and leave it to whatever else the
+    page wants."""
 
-    def pick(self: Any, desk: dict, request: gr.Request) -> Any:
+    def pick(self: Any, desk: dict, clock: float, request: gr.Request) -> Any:
         """A word was clicked: show where it looks."""
         session = self.sessions.get(request.session_hash)
         if session.controls is not None:
-            session.controls = replace(session.controls, desk=desk)
-        yield from views(self, session, 0)
+            picked = desk["picked"]
+            session.controls = replace(session.controls, desk={**session.controls.desk, "picked": picked})
+        yield from self.views(session, 0, clock)
 
-    def look(self: Any, look: dict, request: gr.Request) -> Any:
+    def look(self: Any, look: dict, clock: float, request: gr.Request) -> Any:
         """Another step of the picked word's map, or the edit's map after a new edit."""
-        yield from views(self, self.sessions.get(request.session_hash), look["step"])
+        yield from self.views(self.sessions.get(request.session_hash), look["step"], clock)
+
+    def views(self: Any, session: Session, step: int, clock: float) -> Iterator[dict[str, Any]]:
+        """The picked word's look: first over the source, then over the edit."""
+        if session.source is None:
+            return
+        value = blank(session, self.reading(session))
+        if not value:
+            yield {"look": {}}
+            return
+        number, partners = value.pop("number"), value.pop("partners")
+        value["step"] = min(step, session.source.steps)
+        value["stale"] = stale(session, number)
+        wanted = [("before", lambda: session.source, partners)] if partners else []
+        if value["stale"]:
+            wanted.append(("after", lambda: edited_of(session), [number]))
+        if not wanted:
+            yield {"look": value}
+        for name, pictured, numbers in wanted:
+            heat = yield from self.in_turn(
+                session, clock, self._heat(session, clock, pictured, numbers, value["step"]), "look"
+            )
+            if heat is None:
+                return
+            value[name] = drawn_over(self.engine.figures, pictured().image, heat)
+            yield {"look": dict(value)}
+
+    def _heat(
+        self: Any, session: Session, clock: float, pictured: Any, numbers: Sequence[int], step: int
+    ) -> Generator[dict[str, Any], None, Any]:
+        """A map, or None if the page wants something else."""
+        steps = heats(pictured(), numbers, step)
+        while not session.outdated(clock, "look"):
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield {}
+        return None
 
     def only_there(self: Any, region: dict, look: dict, clock: float, request: gr.Request) -> Any:
         """The picked word becomes the region of the edit, or leaves it."""
@@ -116,10 +146,11 @@ class LookHandlers:
         """Draw the region over the edited picture, or don't."""
         session = self.sessions.get(request.session_hash)
         if session.controls is not None:
-            session.controls = replace(session.controls, region=region)
+            shown = {**session.controls.region, "show": region["show"]}
+            session.controls = replace(session.controls, region=shown)
         yield {"picture": self.pair(session, region)}
 
-    def maps(self: Any, which: str, layers: str, request: gr.Request) -> Any:
+    def maps(self: Any, which: str, layers: str, clock: float, request: gr.Request) -> Any:
         """Figures: every word's map, or a grid of words x steps, in the source and in the edit.
 
         which: one of `VIEWS`. layers: a group of `PromptToPrompt.map_layers`, or "" for the usual ones.
@@ -131,24 +162,22 @@ class LookHandlers:
         figures, groups = self.engine.figures, self.engine.p2p.map_layers(session.source)
         sites = groups.get(layers)
         yield {
-            "maps_note": "drawing …",
+            "maps_note": "drawing \u2026",
             "maps_layers": gr.update(choices=[USUAL, *groups], value=layers if sites else USUAL),
         }
-        reading = self.reading(session)
-        picked = blank(session, reading)
-        edited = edited_of(session)
-        for name, pictured in (("source", session.source), ("edit", edited)):
-            if pictured is None:
+        picked = blank(session, self.reading(session))
+        for name, pictured in (("source", lambda: session.source), ("edit", lambda: edited_of(session))):
+            if name == "edit" and not session.shows_edit:
                 yield {"maps_edit": drawn(None)}
                 continue
-            words = [n for n, word in enumerate(pictured.prompt.words) if word.tokens]
-            if which == VIEWS[0]:
-                figure = figures.word_maps(pictured, [f"#{n}" for n in words], sites=sites)
-            else:
-                if picked:
-                    own = [picked["number"]] if pictured is edited else list(picked["partners"])
-                    words = [n for n in own if n in words] or words
-                figure = figures.words_over_steps(pictured, words[:MOST_ROWS], sites=sites)
+            own = ([picked["number"]] if name == "edit" else list(picked["partners"])) if picked else []
+            panels = yield from self.in_turn(
+                session, clock, self._panels(session, clock, pictured, which, own, sites), "look"
+            )
+            if panels is None:
+                yield {"maps_note": "Left for what you asked for meanwhile. Press Draw."}
+                return
+            figure = figures.grid(pictured().image, panels, columns=across(panels, which))
             yield {f"maps_{name}": drawn(figure), f"maps_{name}_png": saved(figure, session, name)}
         note = (
             ""
@@ -156,6 +185,51 @@ class LookHandlers:
             else f"The first {MOST_ROWS} words; pick one on the desk for it alone."
         )
         yield {"maps_note": note}
+
+    def _panels(
+        self: Any, session: Session, clock: float, pictured: Any, which: str, own: list[int], sites: Any
+    ) -> Generator[dict[str, Any], None, list[tuple[str, Any]] | None]:
+        """The maps of a figure with their titles, or None if the page wants something else."""
+        if session.outdated(clock, "look"):
+            return None
+        shown = pictured()
+        words = [n for n, word in enumerate(shown.prompt.words) if word.tokens]
+        steps = range(shown.steps)
+        wanted: list[tuple[str, int, Sequence[int]]]
+        if which == VIEWS[0]:
+            wanted = [(shown.prompt.words[n].text, n, steps) for n in words]
+        else:
+            words = ([n for n in own if n in words] or words)[:MOST_ROWS]
+            some = sorted({round(i * (shown.steps - 1) / 5) for i in range(6)})
+            wanted = []
+            for n in words:
+                text = shown.prompt.words[n].text
+                wanted += [(f"{text} \u00b7 {i + 1}", n, [i]) for i in some]
+                wanted.append((f"{text} \u00b7 mean", n, steps))
+        sums: list[Any] = [None] * len(wanted)
+        for i in steps:
+            for k, (_, n, mine) in enumerate(wanted):
+                if i in mine:
+                    if session.outdated(clock, "look"):
+                        return None
+                    heat = shown.attention(n, step=i, sites=sites) / len(mine)
+                    sums[k] = heat if sums[k] is None else sums[k] + heat
+            yield {}
+        return [(title, heat) for (title, _, _), heat in zip(wanted, sums, strict=True)]
+
+
+def across(panels: Sequence[Any], which: str) -> int:
+    """Columns of a figure: six words, or the steps of one word and their mean."""
+    return (
+        max(1, min(6, len(panels)))
+        if which == VIEWS[0]
+        else len({t.split(" \u00b7 ")[-1] for t, _ in panels})
+    )
+
+
+def drawn_over(figures: Any, image: Any, heat: Any) -> str:
+    """A map over a picture, as a data URI."""
+    return pictures.data_uri(figures.overlay(pictures.enlarged(image, SIDE), heat), SIDE)
 
 
 def saved(figure: Any, session: Session, name: str) -> Any:

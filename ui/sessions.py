@@ -6,6 +6,7 @@ callers get a source id, which nobody can guess.
 
 from __future__ import annotations
 
+import math
 import secrets
 import shutil
 import tempfile
@@ -19,25 +20,28 @@ from typing import Any
 
 MOST_SESSIONS = 64
 MOST_API_SOURCES = 32
-MOST_HISTORY = 12
-MOST_FILES = 48
+MOST_LOST = 1024
+MOST_HISTORY = 100
+MOST_FILES = 320  # of a page: two for each edit of its history, and what else it has shown
 IDLE_SECONDS = 2 * 3600.0
-SETTLED = 4.0  # seconds until an edit counts as one of its own
+NEVER = -math.inf
 
 
 @dataclass(kw_only=True)
 class Entry:
-    """One edit of the history: enough to put everything back."""
+    """One edit of the history: enough to put everything back. Of a page that was loaded again there is only
+    the recipe, until the edit is asked for."""
 
-    source: Any
-    source_path: str
-    controls: Any
     title: str
     thumb: str  # data URI
-    path: str = ""  # of the edited picture as the page shows it
     key: str  # of the edit, so that the same edit is one entry
-    family: str  # of edits that differ in their faders, windows or region only
-    made: float = field(default_factory=time.monotonic)
+    recipe: dict[str, Any]
+    levers: dict[str, Any]  # of the desk: faders, mutes and solos
+    source: Any = None
+    source_path: str = ""
+    controls: Any = None
+    path: str = ""  # of the edited picture as the page shows it
+    exact: tuple[str, Any] | None = None  # as `Session.exact`
 
 
 @dataclass(kw_only=True)
@@ -48,19 +52,27 @@ class Session:
     source: Any = None
     source_path: str = ""
     result: Any = None
+    result_path: str = ""  # of its picture as the page shows it, without the region over it
     edited: Any = None  # the result as a source, for its maps
-    exact: tuple[str, Any] | None = (
-        None  # an edit that says more than the controls can: (their key, the edit)
-    )
+    exact: tuple[str, Any] | None = None  # an edit that says more than controls can: (their key, the edit)
     sheet: Any = None  # the last exploration
     controls: Any = None  # what the page's controls were last seen at
     history: list[Entry] = field(default_factory=list)
     current: int | None = None
     told: tuple[str, float, Any] | None = None  # the last finished edit, when it was, and the line about it
-    wanted: float = 0.0  # the page's clock at its latest wish
-    stopped: float = 0.0  # and when it last said stop
+    line: Any = None  # what the page's line says
+    settled: Any = None  # and what it said last when nothing was under way
+    previewed: bool = False  # the page shows a preview
+    # The page's clock: all that follows from one act carries the time of that act.
+    wanted: float = NEVER  # at its latest wish for another picture
+    renewed: float = NEVER  # at its latest wish for another source
+    looked: float = NEVER  # at its latest wish to see a map
+    stopped: float = NEVER  # when it last said stop
+    seen: float = NEVER  # when `controls` were as they are
     used: float = field(default_factory=time.monotonic)
+    opening: bool = False  # the page's first picture is still to come
     closed: bool = False
+    lost: bool = False  # an earlier session of the same page was freed for want of room
     _folder: Path | None = None
     _files: list[Path] = field(default_factory=list)
     _count: int = 0
@@ -73,6 +85,7 @@ class Session:
         path = self._folder / f"{self._count:04d}-{suffix}"
         kept = {
             self.source_path,
+            self.result_path,
             *(path for entry in self.history for path in (entry.source_path, entry.path)),
         }
         while len(self._files) >= MOST_FILES:  # Gradio has its own copy of what it has shown
@@ -83,18 +96,44 @@ class Session:
         return path
 
     def want(self, clock: float) -> None:
+        """The page wants another picture of its source: what makes an earlier one stops, but a source that
+        is under way is waited for."""
         self.wanted = max(self.wanted, clock)
 
-    def outdated(self, clock: float) -> bool:
-        """True if the page has asked for something else, or to stop, since `clock`."""
-        return self.wanted > clock
-
-    def stop(self, clock: float) -> None:
-        self.stopped = max(self.stopped, clock)
+    def renew(self, clock: float) -> None:
+        """The page wants another source: whatever runs for it stops."""
+        self.renewed = max(self.renewed, clock)
         self.want(clock)
 
+    def stop(self, clock: float) -> None:
+        """The page wants nothing any more."""
+        self.stopped = max(self.stopped, clock)
+
+    def outdated(self, clock: float, kind: str = "edit") -> bool:
+        """True if a run of `clock` has lost its sense. kind: "source", "edit", or "look" for maps.
+
+        A run that waited may carry the time of the stop itself.
+        """
+        later = {"source": self.renewed, "edit": self.wanted, "look": max(self.wanted, self.looked)}[kind]
+        return later > clock or self.stopped >= clock
+
+    def halted(self, clock: float) -> bool:
+        """True if the page said stop, and nothing after it."""
+        return self.stopped >= max(clock, self.wanted)
+
+    def see(self, controls: Any, clock: float) -> None:
+        """The page's controls at `clock`; what comes late is not taken for the newest."""
+        if clock >= self.seen:
+            self.controls, self.seen = controls, clock
+
+    @property
+    def shows_edit(self) -> bool:
+        """True if the page shows an edit that differs from its source."""
+        return self.result is not None and not self.result.plan.changes_nothing
+
     def sources(self) -> dict[str, Any]:
-        held = [self.source, self.edited, *(entry.source for entry in self.history)]
+        sheet = self.sheet.source if self.sheet is not None else None
+        held = [self.source, self.edited, sheet, *(entry.source for entry in self.history)]
         return {source.key: source for source in held if source is not None}
 
     def remember(self, entry: Entry) -> None:
@@ -103,9 +142,6 @@ class Session:
             if known.key == entry.key:
                 self.history[n], self.current = entry, n
                 return
-        last = self.history[-1] if self.history else None
-        if last is not None and last.family == entry.family and entry.made - last.made < SETTLED:
-            self.history.pop()  # a fader on its way
         self.history.append(entry)
         del self.history[:-MOST_HISTORY]
         self.current = len(self.history) - 1
@@ -126,6 +162,7 @@ class Sessions:
         self._forget = forget
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._api: OrderedDict[str, Any] = OrderedDict()
+        self._lost: OrderedDict[str, None] = OrderedDict()  # pages whose sessions were freed for room
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -135,13 +172,16 @@ class Sessions:
         """The session `key`, made on first sight. Old ones are closed on the way."""
         key = key or "local"
         with self._lock:
-            session = self._sessions.setdefault(key, Session(key=key))
+            session = self._sessions.setdefault(key, Session(key=key, lost=key in self._lost))
             session.used = time.monotonic()
             self._sessions.move_to_end(key)
             stale = [k for k, s in self._sessions.items() if session.used - s.used > IDLE_SECONDS]
             stale += list(self._sessions)[: max(0, len(self._sessions) - MOST_SESSIONS)]
             for old in dict.fromkeys(stale):
                 self.close(old)
+                self._lost[old] = None
+                while len(self._lost) > MOST_LOST:
+                    self._lost.popitem(last=False)
             return session
 
     def close(self, key: str | None) -> None:
@@ -151,7 +191,12 @@ class Sessions:
             if session is None:
                 return
             session.closed = True
-            session.stop(float("inf"))  # whatever still runs for it stops at its next step
+            session.stop(math.inf)  # whatever still runs for it stops at its next step
+            self.sweep(session)
+
+    def sweep(self, session: Session) -> None:
+        """Free what a closed session holds, which a run that was in its last step may have added to."""
+        with self._lock:
             held = session.sources()
             session.close()
             self._release(held)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from . import pictures
-from .controls import of_edit
+from .controls import of_edit, read
 from .sessions import Session
 from .telling import settings_of
 from .widgets import line
@@ -88,43 +88,41 @@ class TakeHandlers:
         yield from self.restored(session, recipe, clock)
 
     def restored(
-        self: Any, session: Session, recipe: Any, clock: float
+        self: Any, session: Session, recipe: Any, clock: float, levers: dict[str, Any] | None = None
     ) -> Generator[dict[str, Any], None, bool]:
-        """False if the page wanted something else meanwhile."""
+        """False if the page wanted something else meanwhile. levers: of the desk, where they are known."""
         notes = []
         if recipe.model and recipe.model != self.engine.model:
             notes.append(f"It was made with {recipe.model}; this is {self.engine.model}.")
-        prompt = recipe.source["prompt"]
         states = self.engine.p2p.recording_of(recipe)
+        prompt = [recipe.source["prompt"], *(edit.prompt for edit in recipe.edits)][-2]
+        steps = recipe.source.get("steps", 50)
+        controls, said = of_edit(self.engine, prompt, recipe.edit, steps)
+        reading = read(self.engine, prompt, controls, steps)
+        if levers is not None:
+            desk = {**controls.desk, **levers}
+            known = read(self.engine, prompt, replace(controls, desk=desk), steps)
+            reading = known if known.key == reading.key else reading
+        session.controls = reading.controls
+        yield {"prompt": controls.prompt, **self._boards(session, reading, None)}
         if not (yield from self.run_source(session, states, clock)):
             return False
         if session.source.inversion is not None:
             yield self.came_back(session)
         for edit in recipe.edits[:-1]:
             states = self.engine.p2p.stream(session.source, edit)
-            result = yield from self._run(session, states, clock, "an earlier edit", session.source_path)
+            doing = "an earlier edit"
+            result = yield from self._run(session, states, clock, doing, session.source_path, "source")
             if result is None:
                 return False
-            self.adopt(session, result)
-            prompt = edit.prompt
-        controls, said = of_edit(self.engine, prompt, recipe.edit, session.source.steps)
-        session.controls = controls
-        session.exact = None
-        read_back = self.reading(session)
-        if read_back.key != recipe.edit.to_json():  # something in it that no control shows
-            session.exact = (read_back.key, recipe.edit)
-        yield {**settings_of(session.source), "prompt": controls.prompt, "timeline": controls.timeline}
+            self.have(session, result.as_source())
+        if reading.key != recipe.edit.to_json():  # something in it that no control shows
+            session.exact = (reading.key, recipe.edit)
+        yield settings_of(session.source)
         yield from self.run_edit(session, clock)
-        if notes + said:
+        if notes + said and not session.outdated(clock):
             yield {"line": line("done", " ".join(["Restored.", *notes, *said]))}
         return True
-
-    def adopt(self: Any, session: Session, result: Any) -> None:
-        """A result becomes the session's source."""
-        before = session.sources()
-        session.source, session.result, session.edited = result.as_source(), None, None
-        session.source_path = pictures.shown(session.source.image, session.path("source.png"))
-        self.sessions.trim(session, before)
 
     def next_source(self: Any, clock: float, request: gr.Request) -> Any:
         """The edit that is shown becomes the source of the next one."""
@@ -135,11 +133,12 @@ class TakeHandlers:
                 "line": line("error", "There is no edit to take as the source; this is the source itself.")
             }
             return
-        self.adopt(session, result)
+        self.have(session, result.as_source())
         text = session.source.prompt.text
         session.controls = session.controls.__class__.fresh(
             text, timeline={**session.controls.timeline, "words": {}, "run": None}
         )
         yield {**settings_of(session.source), "prompt": text, "timeline": session.controls.timeline}
         yield from self.run_edit(session, clock)
-        yield {"line": line("done", "This edit is the source now. Change its prompt or its faders.")}
+        if not session.outdated(clock):
+            yield {"line": line("done", "This edit is the source now. Change its prompt or its faders.")}

@@ -7,6 +7,8 @@ from typing import Any
 
 from .board import Board, number, whole
 
+MOST_ITEMS = 100
+
 
 class Chips(Board):
     """Value: {"spans": [{"kind", "source", "target", "cut"}], "notes": [sentence]}."""
@@ -106,7 +108,7 @@ def _clickable(value: Any, names: Sequence[str]) -> dict[str, Any]:
     value = value if isinstance(value, dict) else {}
     listed = value.get("items")
     items = []
-    for item in listed[:64] if isinstance(listed, list) else []:
+    for item in listed[:MOST_ITEMS] if isinstance(listed, list) else []:
         if isinstance(item, dict):
             items.append({name: str(item.get(name, "")) for name in names})
     clicked = value.get("clicked")

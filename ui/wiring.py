@@ -21,13 +21,24 @@ Triggers = Sequence[Any]
 NOW = "performance.timeOrigin + performance.now()"
 CLOCK = f"(...a) => {{ a[a.length - 1] = window.p2pActed?.() ?? {NOW}; return a; }}"
 DICE = "() => Math.floor(Math.random() * 1000000)"
+PRESS = "() => document.querySelector('#generate').click()"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
 PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
 YOURS = ("source_tabs", "yours_prompt", "yours_compare")
 EVERYTHING = (*PICTURE, *SETTINGS, *YOURS, "prompt", "examples")
-MAPS = ("maps_note", "maps_layers", "maps_source", "maps_edit", "maps_source_png", "maps_edit_png", "line")
-SHEET = ("explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
+MAPS = (
+    "picture",
+    "maps_note",
+    "maps_layers",
+    "maps_source",
+    "maps_edit",
+    "maps_source_png",
+    "maps_edit_png",
+    "line",
+)
+STAMPED = ("line", "desk", "timeline", "region", "look")
+SHEET = ("picture", "explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
 KEPT = (
     "(...a) => { let kept = ''; try { kept = sessionStorage.getItem('p2p') || ''; } catch { } "
@@ -45,14 +56,23 @@ def named(page: Page, handler: Handler) -> Handler:
     @functools.wraps(handler)
     def run(*args: Any) -> Any:
         quiet = True
+        clock = args[-2] if len(args) > 1 else None
         for update in handler(*args):
             if update:
                 quiet = False
-                yield {page[name]: value for name, value in update.items()}
+                yield {page[name]: value for name, value in stamped(update, clock).items()}
         if quiet:
             yield {page["line"]: gr.skip()}
 
     return run
+
+
+def stamped(update: dict[str, Any], clock: Any) -> dict[str, Any]:
+    """The boards' values know which act of the page they follow from."""
+    if not isinstance(clock, (int, float)) or isinstance(clock, bool):
+        return update
+    stamped = {name for name in STAMPED if isinstance(update.get(name), dict)}
+    return {**update, **{name: {**update[name], "at": clock} for name in stamped}}
 
 
 def together(page: Page, handler: Handler, names: Sequence[str]) -> Handler:
@@ -63,7 +83,9 @@ def together(page: Page, handler: Handler, names: Sequence[str]) -> Handler:
 
     def run(values: dict, request: gr.Request) -> Any:
         wish = {name: values[page[name]] for name in names}
-        yield from handler(wish, values[page["clock"]], request)
+        clock = values[page["clock"]]
+        for update in handler(wish, clock, request):
+            yield stamped(update, clock)
 
     return run
 
@@ -79,15 +101,31 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     ) -> Any:
         return gr.on(triggers, named(page, handler), page.of(*inputs), page.of(*outputs), **how)
 
-    def runs(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-        """A run on the device. The touch that goes ahead of it stops what runs for this page."""
-        gr.on(
-            triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-            js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
-        )  # fmt: skip
-        return on(
-            triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, trigger_mode="always_last", **device
-        )
+    ahead: dict[str, Any] = {"js": CLOCK, "queue": False, "trigger_mode": "multiple", **quiet}
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}
+
+    def runs(
+        triggers: Triggers,
+        handler: Handler,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        anew: bool = False,
+    ) -> Any:
+        """A run on the device. The touch that goes ahead of it stops what runs for this page.
+
+        anew: it brings another source; else only earlier edits stop, and a source that is under way goes on.
+        """
+        if anew:
+            gr.on(triggers, handlers.renew, page["clock"], page["line"], **ahead)
+        else:
+            gr.on(triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"], **ahead)
+        return on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **latest, **device)
+
+    def looks(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+        """A map of where words look, which gives way to everything else."""
+        gr.on(triggers, handlers.glance, page["clock"], None, **ahead)
+        return on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **latest, **device)
 
     free: dict[str, Any] = {**quiet, "concurrency_limit": None}
     # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then
@@ -96,8 +134,9 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on(
         [demo.load],
         handlers.start,
-        CONTROLS,
+        (*CONTROLS, "clock"),
         ("status", "line", "chips", "desk", "region", "timeline"),
+        js=CLOCK,
         **free,
     ).then(
         named(page, handlers.first),
@@ -110,35 +149,26 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     demo.unload(handlers.close)
 
     on(
-        [page["prompt"].input], handlers.refresh, CONTROLS, ("line", "chips", "desk", "region", "timeline"),
-        trigger_mode="always_last", **free,
+        [page["prompt"].input], handlers.refresh, (*CONTROLS, "clock"),
+        ("line", "chips", "desk", "region", "timeline"), js=CLOCK, **latest, **free,
     )  # fmt: skip
-    dice = page["dice"].click(None, None, page["seed"], js=DICE, **quiet)
-    dice.then(
-        handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-        js=CLOCK, queue=False, trigger_mode="multiple", **quiet,
-    )  # fmt: skip
-    dice.then(
-        named(page, handlers.generate), page.of(*SETTINGS, "clock"), page.of(*EVERYTHING), js=CLOCK, **device
-    )
-    runs(
-        [page["generate"].click, page["source_prompt"].submit, page["seed"].submit, page["steps"].submit,
-         page["guidance"].submit, page["negative"].submit],
-        handlers.generate, SETTINGS, EVERYTHING,
-    )  # fmt: skip
+    # the dice throws a seed and presses Generate; a second throw is heard once the first has come to its end
+    page["dice"].click(None, None, page["seed"], js=DICE, **quiet).then(None, None, None, js=PRESS, **quiet)
+    made = [page["generate"].click, page["source_prompt"].submit, page["seed"].submit, page["steps"].submit,
+            page["guidance"].submit, page["negative"].submit]  # fmt: skip
+    runs(made, handlers.generate, SETTINGS, EVERYTHING, anew=True)
     runs(
         [page["apply"].click, page["prompt"].submit, page["desk"].input, page["timeline"].input,
          page["region"].input],
         handlers.edit, CONTROLS, PICTURE,
     )  # fmt: skip
-    runs([page["examples"].select], handlers.example, ("examples",), EVERYTHING)
-    runs([page["history"].select], handlers.recall, ("history",), EVERYTHING)
+    runs([page["examples"].select], handlers.example, ("examples",), EVERYTHING, anew=True)
+    runs([page["history"].select], handlers.recall, ("history",), EVERYTHING, anew=True)
     runs([page["look"].select], handlers.only_there, ("region", "look"), PICTURE)
     page["line"].stop(handlers.stop, page["clock"], None, js=CLOCK, queue=False, **quiet)
 
-    latest: dict[str, Any] = {"trigger_mode": "always_last"}
-    on([page["desk"].select], handlers.pick, ("desk",), ("look", "line"), **latest, **device)
-    on([page["look"].input], handlers.look, ("look",), ("look", "line"), **latest, **device)
+    looks([page["desk"].select], handlers.pick, ("desk",), ("look", "line", "picture"))
+    looks([page["look"].input], handlers.look, ("look",), ("look", "line", "picture"))
     on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), **latest, **free)
     drawing = [
         page["attention_tab"].select,
@@ -146,14 +176,14 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
         page["maps_view"].input,
         page["maps_layers"].input,
     ]
-    on(drawing, handlers.maps, ("maps_view", "maps_layers"), MAPS, **latest, **device)
+    looks(drawing, handlers.maps, ("maps_view", "maps_layers"), MAPS)
 
-    runs([page["line"].apply], handlers.next_source, (), EVERYTHING)
-    runs([page["guide"].select], handlers.walk, ("guide",), (*EVERYTHING, "guide"))
+    runs([page["line"].apply], handlers.next_source, (), EVERYTHING, anew=True)
+    runs([page["guide"].select], handlers.walk, ("guide",), (*EVERYTHING, "guide"), anew=True)
     on([page["history"].apply], handlers.compare, ("history",), ("picture", "history", "line"), **free)
 
     runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
-    runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING)
+    runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING, anew=True)
     on([page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
 
     chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
@@ -161,8 +191,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     asked = [page["yours_tab"].select, page["yours_method"].input, page["steps"].change]
     on(asked, handlers.described, ("yours_method", "yours_fit", "steps"), ("yours_note", "line"), **free)
     wished = [page["invert"].click, page["yours_prompt"].submit]
-    gr.on(wished, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
-          js=CLOCK, queue=False, trigger_mode="multiple", **quiet)  # fmt: skip
+    gr.on(wished, handlers.renew, page["clock"], page["line"], **ahead)
     gr.on(
         wished, named(page, together(page, handlers.invert, WISH)), {*page.of(*WISH, "clock")},
         page.of(*EVERYTHING), js=CLOCK, trigger_mode="always_last", **device,
@@ -170,18 +199,18 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs(
         [page["yours_examples"].select], handlers.example_of_yours, ("yours_examples",),
-        (*EVERYTHING, "yours_picture", "yours_method", "yours_fit", "yours_examples"),
+        (*EVERYTHING, "yours_picture", "yours_method", "yours_fit", "yours_examples"), anew=True,
     )  # fmt: skip
 
     painting = ("line", "painting", "painter", "region")
     on([page["region"].edit], handlers.open_painting, (), painting, **free)
     runs([page["use_paint"].click], handlers.use_painting, ("painter", *CONTROLS), (*PICTURE, "painting"))
     runs([page["wipe_paint"].click], handlers.wipe_painting, CONTROLS, (*PICTURE, "painting"))
-    page["close_paint"].click(lambda: gr.update(visible=False), None, page["painting"], **quiet)
+    on([page["close_paint"].click], handlers.close_painting, (), ("painting", "line"), **free)
 
     recipe = ("recipe_json", "recipe_python", "line")
     on([page["take_tab"].select], handlers.recipe, (), recipe, **free)
-    back = runs([page["bring"].upload], handlers.bring, ("bring",), (*EVERYTHING, "bring"))
-    again = runs([page["paste"].click], handlers.paste, ("recipe_json",), EVERYTHING)
+    back = runs([page["bring"].upload], handlers.bring, ("bring",), (*EVERYTHING, "bring"), anew=True)
+    again = runs([page["paste"].click], handlers.paste, ("recipe_json",), EVERYTHING, anew=True)
     for done in (back, again):
         done.then(named(page, handlers.recipe), None, page.of(*recipe), **free)
