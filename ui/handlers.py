@@ -46,6 +46,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
     next_source = sentences(device(TakeHandlers.next_source))
     described = sentences(YoursHandlers.described)
     chosen = sentences(YoursHandlers.chosen)
+    cropped = sentences(YoursHandlers.cropped)
     example_of_yours = sentences(device(YoursHandlers.example_of_yours))
     invert = sentences(device(YoursHandlers.invert))
     open_painting = sentences(PaintHandlers.open_painting)
@@ -202,6 +203,8 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         session.controls = entry.controls
         controls = entry.controls
         yield {"prompt": controls.prompt, "timeline": controls.timeline, **settings_of(entry.source)}
+        if entry.source.inversion is not None:
+            yield {**self.came_back(session), **self.as_inverted(session)}
         yield from self.run_edit(session, clock)
 
     @sentences

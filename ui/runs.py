@@ -95,6 +95,8 @@ class Runs:
         source = yield from self._run(session, states, clock, doing, None)
         if source is None:
             return False
+        if source.inversion is None or self.engine.a_step is None:  # an inversion may have been on the shelf
+            self.engine.a_step = source.seconds / source.steps
         before = session.sources()
         session.source, session.result, session.edited, session.exact = source, None, None, None
         session.source_path = pictures.shown(source.image, session.path("source.png"))

@@ -99,7 +99,7 @@ class TakeHandlers:
         if not (yield from self.run_source(session, states, clock)):
             return False
         if session.source.inversion is not None:
-            yield self.came_back(session)
+            yield {**self.came_back(session), **self.as_inverted(session)}
         for edit in recipe.edits[:-1]:
             states = self.engine.p2p.stream(session.source, edit)
             result = yield from self._run(session, states, clock, "an earlier edit", session.source_path)

@@ -24,7 +24,10 @@ DICE = "() => Math.floor(Math.random() * 1000000)"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
 PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
-YOURS = ("source_tabs", "yours_prompt", "yours_compare")
+YOURS = (
+    "source_tabs", "yours_prompt", "yours_compare", "yours_picture", "yours_method", "yours_fit",
+    "yours_crop", "yours_x", "yours_y", "yours_note",
+)  # fmt: skip
 EVERYTHING = (*PICTURE, *SETTINGS, *YOURS, "prompt", "examples")
 MAPS = ("maps_note", "maps_layers", "maps_source", "maps_edit", "maps_source_png", "maps_edit_png", "line")
 SHEET = ("explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
@@ -157,9 +160,16 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on([page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
 
     chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
-    on([page["yours_picture"].input], handlers.chosen, ("yours_picture",), chosen, **free)
+    on([page["yours_picture"].input], handlers.chosen, ("yours_picture", "yours_fit"), chosen, **free)
+    on(
+        [page["yours_fit"].input],
+        handlers.cropped,
+        ("yours_picture", "yours_fit"),
+        ("yours_crop", "line"),
+        **free,
+    )
     asked = [page["yours_tab"].select, page["yours_method"].input, page["steps"].change]
-    on(asked, handlers.described, ("yours_method", "yours_fit", "steps"), ("yours_note", "line"), **free)
+    on(asked, handlers.described, ("yours_method", "steps"), ("yours_note", "line"), **free)
     wished = [page["invert"].click, page["yours_prompt"].submit]
     gr.on(wished, handlers.touch, page.of(*CONTROLS, "clock"), page["line"],
           js=CLOCK, queue=False, trigger_mode="multiple", **quiet)  # fmt: skip
@@ -170,7 +180,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs(
         [page["yours_examples"].select], handlers.example_of_yours, ("yours_examples",),
-        (*EVERYTHING, "yours_picture", "yours_method", "yours_fit", "yours_examples"),
+        (*EVERYTHING, "yours_examples"),
     )  # fmt: skip
 
     painting = ("line", "painting", "painter", "region")
