@@ -106,15 +106,19 @@ class YoursHandlers:
         before = session.controls or Controls.fresh()
         session.controls = Controls.fresh(text, timeline={**before.timeline, "words": {}, "run": None})
         yield {**self.came_back(session), **settings_of(session.source), "prompt": text}
-        yield from self.run_edit(session, clock)
         yield from self.summed_up(session, clock, said, wish["yours_method"])
 
     def summed_up(
         self: Any, session: Session, clock: float, said: dict[str, Any], method: str
     ) -> Iterator[dict[str, Any]]:
-        """How well the picture came back, and what that costs, now that it is known."""
-        if not session.outdated(clock):
-            yield {"line": said, "yours_note": self.costs(method, session.source.steps)}
+        """The edit; at its end how well the picture came back, and what that costs, now that it is known."""
+        for update in self.run_edit(session, clock):
+            its = update.get("line", {})
+            if its.get("kind") == "done":
+                told = {"line": {**its, "parts": said["parts"]}}
+                yield {**update, **told, "yours_note": self.costs(method, session.source.steps)}
+            else:
+                yield update
 
     def example_of_yours(self: Any, examples: dict, clock: float, request: gr.Request) -> Any:
         """A picture that comes with the app: inverted, and edited as the example says."""
@@ -146,7 +150,6 @@ class YoursHandlers:
         session.uploads[session.source.key] = path
         said = inverted(session.source)
         yield self.came_back(session)
-        yield from self.run_edit(session, clock)
         yield from self.summed_up(session, clock, said, "direct")
 
     def came_back(self: Any, session: Session) -> dict[str, Any]:
