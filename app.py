@@ -30,6 +30,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cache-mb", type=int, default=env("P2P_CACHE_MB"), help="memory for recorded sources [P2P_CACHE_MB]"
     )
+    parser.add_argument(
+        "--inversions",
+        default=env("P2P_INVERSIONS", "~/.cache/p2p/inversions"),
+        help="folder that keeps inversions of pictures; '' for none [P2P_INVERSIONS]",
+    )
+    parser.add_argument(
+        "--inversions-mb",
+        type=int,
+        default=env("P2P_INVERSIONS_MB", 1000),
+        help="its size [P2P_INVERSIONS_MB]",
+    )
     return parser.parse_args(argv)
 
 
@@ -37,7 +48,14 @@ def main() -> None:
     args = arguments()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("p2p").setLevel(logging.INFO)
-    engine = Engine(args.model, device=args.device, dtype=args.dtype, cache_mb=args.cache_mb)
+    engine = Engine(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        cache_mb=args.cache_mb,
+        inversions=args.inversions,
+        inversions_mb=args.inversions_mb,
+    )
     demo = build_app(engine)
     demo.launch(
         server_name=args.host,

@@ -48,9 +48,10 @@ def served(*arguments: str, patience: float = 90, folder: Path | None = None) ->
     folder: where it puts its temporary files.
     """
     port = free_port()
-    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "P2P_INVERSIONS": ""}
     if folder is not None:
         env |= {"TMPDIR": str(folder), "GRADIO_TEMP_DIR": str(folder / "gradio")}
+        env |= {"P2P_INVERSIONS": str(folder / "inversions")}
     command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *arguments]
     begun = time.monotonic()
     log = tempfile.TemporaryFile("w+")  # not a pipe, which would block the app once it is full

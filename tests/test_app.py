@@ -342,11 +342,17 @@ def test_options_come_from_the_environment_and_the_command_line(monkeypatch: pyt
         "P2P_MODEL": "some/folder",
         "GRADIO_SERVER_PORT": "7999",
         "P2P_CACHE_MB": "64",
+        "P2P_INVERSIONS": "/kept/here",
+        "P2P_INVERSIONS_MB": "50",
     }.items():
         monkeypatch.setenv(name, value)
     args = app.arguments(["--device", "cpu"])
     assert (args.model, args.port, args.cache_mb, args.device) == ("some/folder", 7999, 64, "cpu")
+    assert (args.inversions, args.inversions_mb) == ("/kept/here", 50)
     assert app.arguments(["--model", "storybook"]).model == "storybook"
+    assert app.arguments(["--inversions", ""]).inversions == ""
+    monkeypatch.delenv("P2P_INVERSIONS")
+    assert app.arguments([]).inversions == "~/.cache/p2p/inversions"
 
 
 # --- sessions --------------------------------------------------------------------------------------------

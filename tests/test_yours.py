@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from gradio.data_classes import ImageData
 from PIL import Image
 
-from p2p_core import PromptToPrompt, load_recipe
+from p2p_core import PromptToPrompt, load_recipe, recipe_of
 from storybook.pictures import FOLDER, PICTURES
 from ui import Engine
 from ui.examples import YOURS
 from ui.handlers import Handlers
 from ui.pictures import path_of
 from ui.sessions import Sessions
-from ui.yours import FITS, METHODS, note
+from ui.yours import FITS, METHODS, Picture, note
 
 from . import tiny
 from .app_fixtures import browser, served
+from .hostile import saved
 from .test_browser import PATIENCE, Desk, reused
 from .test_mixing import boards, last, said, who
 
@@ -120,15 +123,119 @@ def test_the_pictures_that_come_with_it_were_never_trained_on() -> None:
         assert scene.held_out and path_of(name) == FOLDER / f"{name}.png" and path_of(name).is_file()
 
 
+def values(updates: Any) -> dict[str, Any]:
+    """All that a handler has set, the last of each."""
+    found: dict[str, Any] = {}
+    for update in updates:
+        found |= update
+    return found
+
+
+def test_an_upload_comes_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "broken.png"
+    file.write_bytes(b"no picture")
+    component = Picture(type="filepath")
+    assert component.get_block_name() == "image"
+    assert component.preprocess(ImageData(path=str(file), url="http://here/file")) == str(file)
+    assert component.preprocess(None) is None
+    picture = saved(Image.new("RGB", (8, 8), (200, 30, 40)), "PNG")
+    taken = component.preprocess(ImageData(url="data:image/png;base64," + base64.b64encode(picture).decode()))
+    with Image.open(taken) as image:
+        assert image.size == (8, 8)
+
+
+def test_inversions_are_kept_where_the_engine_is_told(tmp_path: Path) -> None:
+    engine = Engine(device="cpu", inversions=str(tmp_path / "kept"), inversions_mb=7)
+    engine.wait()
+    shelf = engine.p2p.shelf
+    assert (shelf.folder, shelf.budget) == (tmp_path / "kept", 7_000_000)
+    for none in ("", None):
+        without = Engine(device="cpu", inversions=none)
+        without.wait()
+        assert without.p2p.shelf is None
+
+
+def test_what_a_method_costs_stays_said(handlers: Handlers, file: str) -> None:
+    def told(method: str = "direct") -> str:
+        return str(last(handlers.described(method, 3, who()))["yours_note"])
+
+    assert "about" not in told()
+    done = values(handlers.invert(wish(file), 0.0, who()))
+    assert "about" in done["yours_note"] and "about" in told("null-text")
+    handlers.engine.a_step = 1.0
+    last(handlers.invert(wish(file, yours_method="null-text"), 1.0, who()))
+    assert "about 3.0 s" in told(), "what a slow method took is not what a step takes"
+    last(handlers.generate(SAYS, 3, 3, 4.0, "", 2.0, who()))
+    assert handlers.engine.a_step != 1.0 and "about" in told()
+    last(handlers.invert(wish(file), 3.0, who("other")))
+    assert "about" in str(last(handlers.described("direct", 3, who("third")))["yours_note"])
+
+
+def test_the_crop_is_moved_where_there_is_one(handlers: Handlers, file: str) -> None:
+    for picture, fit, there in ((file, "crop", True), (file, "pad", False), (None, "crop", False)):
+        for handler in (handlers.chosen, handlers.cropped):
+            assert last(handler(picture, fit))["yours_crop"]["visible"] is there
+
+
+def test_what_comes_back_can_be_inverted_again(handlers: Handlers, file: str, tmp_path: Path) -> None:
+    """After a recall, a recipe or a reload the tab has the picture, its method, its crop."""
+    asked = wish(file, yours_method="null-text", yours_fit="pad", yours_x=0.25, yours_y=1.0)
+    last(handlers.invert(asked, 0.0, who()))
+    last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
+    session = handlers.sessions.get("me")
+    saved_as = session.result.save(tmp_path / "edit.png")
+    kept = recipe_of(session.result).to_json()
+    last(handlers.generate(SAYS, 3, 3, 4.0, "", 2.0, who()))
+    back = values(handlers.recall({"clicked": 0}, 3.0, who()))
+    assert back["yours_picture"] == file, "the upload itself, so that the crop can still be moved"
+    brought = values(handlers.bring(str(saved_as), 0.0, who("other")))
+    loaded = values(handlers.first(kept, 0.0, who("third")))
+    for update in (back, brought, loaded):
+        assert (update["yours_method"], update["yours_fit"]) == ("null-text", "pad")
+        assert (update["yours_x"], update["yours_y"]) == (0.25, 1.0)
+        assert update["yours_crop"]["visible"] is False and update["yours_compare"]["visible"]
+        assert "about" in update["yours_note"]
+    again = {
+        name: brought[name] for name in ("yours_picture", "yours_method", "yours_fit", "yours_x", "yours_y")
+    }
+    first = handlers.sessions.get("other").source
+    last(handlers.invert({**asked, **again}, 4.0, who("other")))
+    assert handlers.sessions.get("other").source.key == first.key
+    Path(file).unlink()
+    gone = values(handlers.recall({"clicked": 0}, 5.0, who()))
+    assert gone["yours_picture"] != file and Path(gone["yours_picture"]).is_file()
+
+
+def test_the_python_lines_know_the_crop(handlers: Handlers, file: str) -> None:
+    last(handlers.invert(wish(file, yours_x=0.25), 0.0, who()))
+    last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
+    python = last(handlers.recipe(who()))["recipe_python"]
+    assert "fit='crop'" in python and "center=[0.25, 0.5]" in python
+    compile(python, "recipe", "exec")
+
+
+def test_an_example_says_how_well_it_comes_back_and_resets_the_rest(handlers: Handlers) -> None:
+    done = values(handlers.example_of_yours({"clicked": 0}, 0.0, who()))
+    assert "comes back at" in said(done) and done["negative"] == ""
+    assert done["yours_x"] == done["yours_y"] == 0.5 and done["yours_crop"]["visible"]
+    assert "about" in done["yours_note"]
+
+
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, float]]:
-    with served(folder=tmp_path_factory.mktemp("app")) as address_and_seconds:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's temporary files."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def app(folder: Path) -> Iterator[tuple[str, float]]:
+    with served(folder=folder) as address_and_seconds:
         yield address_and_seconds
 
 
 @pytest.mark.browser
 @pytest.mark.timeout(300)
-def test_upload_describe_invert_and_edit(app: tuple[str, float]) -> None:
+def test_upload_describe_invert_and_edit(app: tuple[str, float], folder: Path) -> None:
     with browser() as chromium:
         desk = Desk(chromium, app[0])
         page = desk.page
@@ -140,6 +247,7 @@ def test_upload_describe_invert_and_edit(app: tuple[str, float]) -> None:
         page.click("#invert")
         assert "comes back at" in desk.wait_for_new(before)
         page.wait_for_selector("#yours-compare img", timeout=PATIENCE)
+        assert len(list((folder / "inversions").glob("*.safetensors"))) == 1, "kept for the next start"
         before = desk.runs()
         desk.edit_prompt("a blue house in a field")
         assert reused(desk.wait_for_new(before))[1] == 30
@@ -152,3 +260,39 @@ def test_upload_describe_invert_and_edit(app: tuple[str, float]) -> None:
             assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
         assert not desk.problems
         desk.close()
+
+
+UPLOADS = {
+    "clear.png": saved(Image.new("RGBA", (90, 60), (200, 30, 40, 0)), "PNG"),
+    "deep.png": saved(Image.fromarray(np.full((60, 90), 32768, np.uint16)), "PNG"),
+    "broken.png": b"\x89PNG\r\n\x1a\n no more than that",
+}
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_uploads_that_gradio_would_have_spoiled(app: tuple[str, float], folder: Path, tmp_path: Path) -> None:
+    """Transparent is white, 16 bits keep their brightness, a broken file is told and the page goes on."""
+    with browser() as chromium:
+        for name, data in UPLOADS.items():
+            (tmp_path / name).write_bytes(data)
+            desk = Desk(chromium, app[0])
+            page = desk.page
+            page.get_by_role("tab", name="Your picture").click()
+            page.locator("#yours-picture input[type=file]").set_input_files(str(tmp_path / name))
+            page.wait_for_selector("#yours-picture img", state="attached", timeout=PATIENCE)
+            page.locator("#yours-prompt textarea").fill("a red house in a field")
+            before = desk.runs()
+            page.click("#invert")
+            if name == "broken.png":
+                assert "broken.png" in desk.wait_for("error")
+                desk.edit_prompt("a blue castle on a snowy hill")
+                desk.wait_for_new(before)
+            else:
+                assert "comes back at" in desk.wait_for_new(before)
+                newest = max(folder.glob("p2p-*/*-original.png"), key=lambda file: file.stat().st_mtime_ns)
+                with Image.open(newest) as image:
+                    level = np.asarray(image.convert("RGB")).mean()
+                assert abs(level - (255 if name == "clear.png" else 128)) < 2, name
+            assert not desk.problems
+            desk.close()

@@ -22,7 +22,8 @@ class NotReady(RuntimeError):
 class Engine:
     """Loads a `PromptToPrompt` in a thread of its own.
 
-    model, device, dtype, cache_mb: as on the command line. p2p: one that is loaded already.
+    model, device, dtype, cache_mb, inversions, inversions_mb: as on the command line. p2p: one that is loaded
+    already. a_step: seconds that a step of a picture took last, None before the first one.
     """
 
     def __init__(
@@ -32,10 +33,14 @@ class Engine:
         device: str | None = None,
         dtype: str | None = None,
         cache_mb: int | None = None,
+        inversions: str | None = None,
+        inversions_mb: int | None = None,
         p2p: Any = None,
     ) -> None:
         self.model = model if p2p is None else p2p.model_name
         self._device, self._dtype, self._cache_mb = device, dtype, cache_mb
+        self._inversions, self._inversions_mb = inversions or None, inversions_mb
+        self.a_step: float | None = None
         self._p2p, self._core = p2p, None
         self._problem: str | None = None
         self._stage = "the libraries"
@@ -73,6 +78,8 @@ class Engine:
                 device=self._device,
                 dtype=self._dtype,
                 cache_bytes=None if self._cache_mb is None else self._cache_mb * 1_000_000,
+                inversions=self._inversions,
+                inversion_bytes=None if self._inversions_mb is None else self._inversions_mb * 1_000_000,
                 on_progress=self._progress,
             )
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)

@@ -48,6 +48,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
     next_source = device("source")(TakeHandlers.next_source)
     described = sentences(YoursHandlers.described)
     chosen = sentences(YoursHandlers.chosen)
+    cropped = sentences(YoursHandlers.cropped)
     example_of_yours = device("source")(YoursHandlers.example_of_yours)
     invert = device("source")(YoursHandlers.invert)
     open_painting = sentences(PaintHandlers.open_painting)
@@ -242,6 +243,8 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         session.controls, session.exact = entry.controls, entry.exact
         controls = entry.controls
         yield {"prompt": controls.prompt, "timeline": controls.timeline, **settings_of(entry.source)}
+        if entry.source.inversion is not None:
+            yield {**self.came_back(session), **self.as_inverted(session)}
         yield from self.run_edit(session, clock)
 
     @sentences

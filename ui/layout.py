@@ -17,7 +17,7 @@ from .region import Region
 from .telling import listed
 from .timeline import Timeline
 from .widgets import Chips, Examples, Guide, History, Line, Look, Status, line
-from .yours import FITS, HINT, METHODS
+from .yours import FITS, HINT, METHODS, Picture
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
@@ -70,7 +70,7 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                     )  # fmt: skip
                 with gr.Tab("Your picture", id="yours", elem_id="yours-tab") as c["yours_tab"]:
                     with gr.Row(elem_id="yours-pictures"):
-                        c["yours_picture"] = gr.Image(
+                        c["yours_picture"] = Picture(
                             type="filepath", sources=["upload", "clipboard", "webcam"], show_label=False,
                             label="your picture", height=132, elem_id="yours-picture", buttons=[],
                             placeholder="Drop a picture here", min_width=0,

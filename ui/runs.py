@@ -184,6 +184,8 @@ class Runs:
         source = yield from self._run(session, states, clock, doing, None, "source")
         if source is None:
             return False
+        if source.inversion is None or self.engine.a_step is None:  # an inversion may have been on the shelf
+            self.engine.a_step = source.seconds / source.steps
         if session.outdated(clock, "source"):  # since its last step
             self.sessions.trim(session, {source.key: source})
             yield from self._stopped(session, clock, source.steps, source.steps, "source")

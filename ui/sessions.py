@@ -59,6 +59,7 @@ class Session:
     controls: Any = None  # what the page's controls were last seen at
     history: list[Entry] = field(default_factory=list)
     current: int | None = None
+    uploads: dict[str, str] = field(default_factory=dict)  # files of real pictures, by their source's key
     told: tuple[str, float, Any] | None = None  # the last finished edit, when it was, and the line about it
     line: Any = None  # what the page's line says
     settled: Any = None  # and what it said last when nothing was under way

@@ -108,7 +108,7 @@ class TakeHandlers:
         if not (yield from self.run_source(session, states, clock)):
             return False
         if session.source.inversion is not None:
-            yield self.came_back(session)
+            yield {**self.came_back(session), **self.as_inverted(session)}
         for edit in recipe.edits[:-1]:
             states = self.engine.p2p.stream(session.source, edit)
             doing = "an earlier edit"

@@ -25,7 +25,10 @@ PRESS = "() => document.querySelector('#generate').click()"
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
 PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
-YOURS = ("source_tabs", "yours_prompt", "yours_compare")
+YOURS = (
+    "source_tabs", "yours_prompt", "yours_compare", "yours_picture", "yours_method", "yours_fit",
+    "yours_crop", "yours_x", "yours_y", "yours_note",
+)  # fmt: skip
 EVERYTHING = (*PICTURE, *SETTINGS, *YOURS, "prompt", "examples")
 MAPS = (
     "picture",
@@ -187,9 +190,16 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     on([page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
 
     chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
-    on([page["yours_picture"].input], handlers.chosen, ("yours_picture",), chosen, **free)
+    on([page["yours_picture"].input], handlers.chosen, ("yours_picture", "yours_fit"), chosen, **free)
+    on(
+        [page["yours_fit"].input],
+        handlers.cropped,
+        ("yours_picture", "yours_fit"),
+        ("yours_crop", "line"),
+        **free,
+    )
     asked = [page["yours_tab"].select, page["yours_method"].input, page["steps"].change]
-    on(asked, handlers.described, ("yours_method", "yours_fit", "steps"), ("yours_note", "line"), **free)
+    on(asked, handlers.described, ("yours_method", "steps"), ("yours_note", "line"), **free)
     wished = [page["invert"].click, page["yours_prompt"].submit]
     gr.on(wished, handlers.renew, page["clock"], page["line"], **ahead)
     gr.on(
@@ -199,7 +209,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs(
         [page["yours_examples"].select], handlers.example_of_yours, ("yours_examples",),
-        (*EVERYTHING, "yours_picture", "yours_method", "yours_fit", "yours_examples"), anew=True,
+        (*EVERYTHING, "yours_examples"), anew=True,
     )  # fmt: skip
 
     painting = ("line", "painting", "painter", "region")
