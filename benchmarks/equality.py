@@ -34,7 +34,11 @@ EDIT = Edit(
     blend=Blend(source_words=("house",), target_words=("castle",), start=0.4),
 )
 MUCH = 1 << 40
-TIERS = {"host": {"device": 0, "host": MUCH}, "disk": {"device": 0, "disk": MUCH}, "nothing": {"device": 0}}
+TIERS = {
+    "host": {"device": 0, "host": MUCH},
+    "disk": {"device": 0, "host": 0, "disk": MUCH},
+    "nothing": {"device": 0, "host": 0, "disk": 0},
+}
 BATCHES = (2, 4, 8)
 # the one table of what is allowed, of the latents' largest relative difference, by what the comparison begins
 # with: other batch shapes and a source's row that is run alone round differently; half precision has 11 bits

@@ -307,8 +307,8 @@ def tiers(p2p: PromptToPrompt, steps: int, rounds: int) -> list[Table]:
     budgets = {
         "device": {"device": much},
         "host": {"device": 0, "host": much},
-        "disk": {"device": 0, "disk": much},
-        "nothing": {"device": 0},
+        "disk": {"device": 0, "host": 0, "disk": much},
+        "nothing": {"device": 0, "host": 0, "disk": 0},
     }
     table = []
     with tempfile.TemporaryDirectory() as folder:

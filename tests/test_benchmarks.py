@@ -67,16 +67,20 @@ def test_the_equality_table(tmp_path: Path) -> None:
     assert "| resumed half way | 0 | 0 | 0 | 0 | 0 |" in page and "| model in fp16 |" in page
 
 
-def test_the_memory_benchmark(tmp_path: Path) -> None:
+def test_the_memory_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "memory.json"
+    every = dict(memory.TASKS)
+    monkeypatch.setattr(memory, "TASKS", {task: every[task] for task in (memory.ALONE, memory.DEVICE)})
     memory.main(["--model", "tiny", "--steps", "2", "--out", str(out)])
     table = json.loads(out.read_text())["tiny"]
     parts = table["shares"]
     steps = sum(nbytes for what, nbytes in parts.items() if what.endswith("a step"))
     assert table["source"] == 2 * steps + parts["text keys, once"] + parts["latents, a step"]
-    assert set(table["peaks"]) == set(memory.TASKS) - {memory.OFFLOADED} and not table["failed"]
-    assert all(n > 0 for n in table["peaks"].values())
-    assert "| peak: side by side |" in out.with_suffix(".md").read_text()
+    assert set(table["peaks"]) == {memory.ALONE, memory.DEVICE} and not table["failed"]
+    assert "| peak: edit, source on the device |" in out.with_suffix(".md").read_text()
+    monkeypatch.setattr(memory, "TASKS", every)
+    for task in every.keys() - {memory.ALONE, memory.DEVICE}:  # in this process, which is quicker
+        assert memory.run("tiny", task, 2)["peak"] > 0
 
 
 @pytest.mark.parametrize(("name", "millions"), [("sd15", 860), ("sd21", 866), ("sdxl", 2567)])
