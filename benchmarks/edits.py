@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -98,9 +99,9 @@ Examples = list[tuple[Task, np.ndarray, dict[str, np.ndarray]]]  # an edit, its 
 
 
 def edits_of_source(
-    studio: Studio, group: list[Task], *, drawn: bool
+    studio: Studio, group: list[Task], wanted: Sequence[str] | None, *, drawn: bool
 ) -> tuple[list[Row], list[Row], Examples]:
-    """All edits of one source by all methods: (rows of edits, rows of maps, pictures)."""
+    """All edits of one source by all methods, or the wanted: (rows of edits, rows of maps, pictures)."""
     first = group[0]
     rows, maps, examples = [], [], []
     if drawn:
@@ -113,6 +114,7 @@ def edits_of_source(
         (i, method, task.edit(setting))
         for i, task in enumerate(group)
         for method, setting in methods(task, PICTURES[0 if drawn else 1]).items()
+        if wanted is None or method in wanted
     ]
     made: list[dict[str, np.ndarray]] = [{} for _ in group]
     for (i, method, _), picture in zip(asked, studio.edited(source, [e for *_, e in asked]), strict=True):
@@ -169,7 +171,7 @@ class Work:
     """
 
     def __init__(self, folder: Path | None, of: str) -> None:
-        self.folder, self.of = folder, hashlib.sha256(of.encode()).hexdigest()[:8]
+        self.name, self.folder, self.of = of, folder, hashlib.sha256(of.encode()).hexdigest()[:8]
         self.begun = time.monotonic()
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +190,11 @@ class Work:
         return found
 
 
+def chosen_rows(args: argparse.Namespace) -> list[str]:
+    """The arguments that leave out a part of the table."""
+    return [w for n in ("kinds", "methods") if (v := getattr(args, n)) for w in (f"--{n}", *v)]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,6 +202,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sources", type=int, default=SOURCES, help="scenes, some nine edits of each")
     parser.add_argument("--faders", type=int, default=6, help="scenes for each word of degree")
     parser.add_argument("--maps", type=int, default=4, help="drawings for each word that is seldom there")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, help="only these kinds of edit")
+    parser.add_argument("--methods", nargs="*", choices=("same seed", *METHODS), help="only these rows")
+    parser.add_argument("--name", default="edits", help="of the files that are written")
     parser.add_argument("--work", type=Path, help="folder to keep parts in: a run that was stopped goes on")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=5.0)
@@ -204,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     p2p = PromptToPrompt.from_pretrained(args.model)
     studio = Studio(p2p, Judge.load(), steps=args.steps, guidance=args.guidance)
-    todo = tasks(args.sources)
+    todo = [t for t in tasks(args.sources) if not args.kinds or t.kind in args.kinds]
     chosen = {
         pictures: {kind: {m: str(best(kind, m, pictures)) for m in methods_of(kind)} for kind in KINDS}
         for pictures in PICTURES
@@ -212,6 +222,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     work = Work(
         args.work, f"{args.model} {args.steps} {args.guidance} {chosen} {FADER} {args.faders} {args.maps}"
     )
+    only = " ".join(["", *chosen_rows(args)])
+    if only:
+        work = Work(args.work, work.name + only)
     seconds = 0.0
 
     def part(name: str, make: Callable[[], Any]) -> Any:
@@ -222,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     maps = part("maps", partial(run_maps, studio, args.maps))
     faders, drawn_faders, strips = [], [], {}
-    for word in DEGREES:
+    for word in DEGREES if args.faders else ():
         rows, strips[word] = part(f"fader-{word}", partial(run_fader, studio, word, args.faders, drawn=False))
         faders += rows
         drawn_faders += part(
@@ -232,7 +245,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for group in by_source(todo):
         for drawn, found in ((True, drawings), (False, generated)):
             name = f"{PICTURES[0 if drawn else 1]}-{group[0].number:02d}"
-            rows, some_maps, pictures = part(name, partial(edits_of_source, studio, group, drawn=drawn))
+            rows, some_maps, pictures = part(
+                name, partial(edits_of_source, studio, group, args.methods, drawn=drawn)
+            )
             found += rows
             maps = maps + some_maps
             examples += pictures if drawn else []
@@ -242,6 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "settings": {
             "model": args.model,
             "sources": args.sources,
+            "only": " ".join(["", *map(shlex.quote, chosen_rows(args))]),
             "edits": len(todo),
             "faders": args.faders,
             "steps": args.steps,
@@ -268,10 +284,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seconds": round(seconds),
     }
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "edits.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "edits.md").write_text(page(result))
-    figure(examples).save(args.out / "edits.png")
-    fader_figure(strips, FADERS).save(args.out / "faders.png")
+    (args.out / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / f"{args.name}.md").write_text(page(result))
+    if not only:
+        figure(examples).save(args.out / "edits.png", optimize=True)
+        fader_figure(strips, FADERS).save(args.out / "faders.png", optimize=True)
     print(page(result))
 
 

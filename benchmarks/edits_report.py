@@ -15,7 +15,7 @@ from .tasks import SOURCES, Task
 
 HEAD = """# Edits against their known answers
 
-Made by `python -m benchmarks.edits`; the same command gives this page again. {edits} edits of {sources}
+Made by `python -m benchmarks.edits{only}`; the same command gives this page again. {edits} edits of {sources}
 sources whose combinations of subject, colour and place were never trained on, {steps} steps, guidance
 {guidance_scale:g}, on {device}. The judge, a small network trained on drawings only, reads the pictures.
 
@@ -105,6 +105,8 @@ def costs(found: Sequence[Mapping[str, Any]]) -> str:
     index = {(row["kind"], row["method"]): row for row in found}
     lines = []
     for kind in ("subject", "color", "place"):
+        if (kind, PARTS["local blend"]) not in index:
+            continue
         whole = index[kind, MAIN[-1]]
         for name, method in PARTS.items():
             row = index[kind, method]
@@ -143,7 +145,15 @@ def tokens(result: Mapping[str, Any]) -> str:
 
 
 def faders(result: Mapping[str, Any]) -> str:
-    text = ""
+    settings = result["settings"]
+    text = (
+        f"\n## Faders\n\nEach word's fader c over [-2, 2] in {settings['faders']} pictures, windows "
+        f"{settings['fader']}:\n"
+        "Spearman's correlation of c with the judged degree, how often nothing else flips for c in [0, 2]\n"
+        "(another attribute, or another degree by more than 0.3), the mean degree at each c. In drawings\n"
+        "the word's own region is known (where as much of it as there can be changes the drawing): the PSNR\n"
+        "of the rest is outside it, to the picture at c = 1, for c in [0, 2].\n"
+    )
     for title, part in (("Generated pictures", "faders"), ("Drawings", "faders of drawings")):
         found = result[part]
         cs = [name for name in found[0] if name.lstrip("-").replace(".", "").isdigit()]
@@ -206,22 +216,17 @@ def page(result: Mapping[str, Any]) -> str:
     order = {kind: i for i, kind in enumerate(dict.fromkeys(r["kind"] for r in drawings))}
     some.sort(key=lambda r: (order[r["kind"]], r["method"].startswith("(")))
     text += rows(some, [*COLUMNS], settings["best"]["drawings"])
-    text += "\n## What each of the three is worth\n\n"
-    text += "The change when it is left out of cross + self + blend, at that row's setting.\n"
-    text += "\nOn generated pictures:\n\n" + costs(generated)
-    text += "\nOn drawings:\n\n" + costs(drawings)
-    text += "\n## Words of several tokens\n\n"
-    text += "Subject swaps, all three methods on, by which of the two words is several tokens.\n\n"
-    text += tokens(result)
-    text += "\n## Faders\n\n"
-    text += (
-        f"Each word's fader c over [-2, 2] in {settings['faders']} pictures, windows {settings['fader']}:\n"
-        "Spearman's correlation of c with the judged degree, how often nothing else flips for c in [0, 2]\n"
-        "(another attribute, or another degree by more than 0.3), the mean degree at each c. In drawings\n"
-        "the word's own region is known (where as much of it as there can be changes the drawing): the PSNR\n"
-        "of the rest is outside it, to the picture at c = 1, for c in [0, 2].\n"
-    )
-    text += faders(result)
+    if any(r["method"] in PARTS.values() for r in drawings):
+        text += "\n## What each of the three is worth\n\n"
+        text += "The change when it is left out of cross + self + blend, at that row's setting.\n"
+        text += "\nOn generated pictures:\n\n" + costs(generated)
+        text += "\nOn drawings:\n\n" + costs(drawings)
+    if result["tokens"]:
+        text += "\n## Words of several tokens\n\n"
+        text += "Subject swaps, all three methods on, by which of the two words is several tokens.\n\n"
+        text += tokens(result)
+    if result["faders"]:
+        text += faders(result)
     text += "\n## Attention maps\n\n"
     text += (
         "Mean intersection over union of a word's map (mean over all steps) with its true region in a\n"
@@ -229,6 +234,8 @@ def page(result: Mapping[str, Any]) -> str:
         "scenes; the other columns show what it does.\n\n"
     )
     text += maps(result)
+    if settings["only"]:
+        return text
     text += "\n![A fader for each word of degree, from -2 to 2](faders.png)\n"
     return text + "\n![Drawings, their edits by each method, and the ideal](edits.png)\n"
 

@@ -44,7 +44,7 @@ def structure(judge: Judge, a: np.ndarray, b: np.ndarray, where: Mask | None = N
     Made as LPIPS is (Zhang et al. 2018: unit-normalised features of a network, compared cell by cell), with
     the judge as the network: it knows this world's shapes and was trained on renders only.
     """
-    x = torch.stack([torch.from_numpy(np.ascontiguousarray(p)) for p in (a, b)])
+    x = torch.stack([torch.from_numpy(np.array(p)) for p in (a, b)])
     one, two = judge.low(x.permute(0, 3, 1, 2).float() / 127.5 - 1)
     distance = 1 - F.cosine_similarity(one, two, dim=0)
     if where is None:
