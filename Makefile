@@ -7,13 +7,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint bench gpu train evaluate clean
+.PHONY: demo test fuzz lint bench gpu train evaluate clean
 
 demo: $(VENV)/.app
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev
+	P2P_FUZZ=1000 $(BIN)/python -m pytest tests/test_photos.py -k mutated -s $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

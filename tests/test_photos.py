@@ -193,7 +193,7 @@ def test_pictures_of_any_shape_fit(size: tuple[int, int], fit: str) -> None:
 # --- in a process of its own, measured ----------------------------------------------------------------------
 
 COUNT = int(os.environ.get("P2P_FUZZ", "150"))
-SECONDS, MEGABYTES = 20, 1000  # for a file, and for the process with all that it has loaded
+SECONDS, MEGABYTES = 20, 1000  # of the CPU for a file; of the process, with all that it has loaded
 
 
 @pytest.fixture(scope="module")
