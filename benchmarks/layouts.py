@@ -2,8 +2,9 @@
 
     python -m benchmarks.layouts [--model storybook|sd15] [--threads 1 2] [--rounds N] [--out FILE.json]
 
-Two rows of the UNet at the model's own size, in interleaved rounds; ratios are medians of each round's. The
-engine uses what is found better here: see `CPU_FORMAT` in `p2p_core.models`.
+Two rows of the UNet at the model's own size, in interleaved rounds; ratios are medians of each round's. On a
+busy machine of two cores channels last took 0.95 of the time for the bundled model and 1.02 at Stable
+Diffusion 1.5's size (one thread, 24 x 24 latents), so the engine leaves a CPU's model as it comes.
 """
 
 from __future__ import annotations
