@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from PIL import Image
 
 from p2p_core import PromptToPrompt
 from ui import Engine, build_app, launch_options
+from ui.api import Api
 from ui.controls import Controls, example_controls, read
 from ui.desk import Desk, keys, with_words
 from ui.examples import PAPER, STORYBOOK
@@ -388,6 +390,23 @@ def test_sessions_do_not_see_each_other(handlers: Handlers) -> None:
     told = last(handlers.recall({"clicked": 0}, 1.0, who("you")))
     assert told["line"]["kind"] == "error" and "no longer in the history" in words(told["line"])
     assert "picture" not in told and told["history"]["items"] == []
+
+
+def test_api_callers_wait_in_the_same_queue(handlers: Handlers) -> None:
+    api = Api(handlers.engine, handlers.sessions, handlers.turns)
+    done: list[Any] = []
+
+    def call() -> None:
+        _, info = api.generate(HOUSE, 3, STEPS)
+        done.append(api.edit(info["source_id"], json.dumps({"prompt": CASTLE})))
+
+    caller = threading.Thread(target=call)
+    with handlers.turns.ticket():
+        caller.start()
+        caller.join(0.5)
+        assert not done and len(handlers.turns) == 2
+    caller.join(60)
+    assert done and len(handlers.turns) == 0
 
 
 # --- odd payloads ----------------------------------------------------------------------------------------
