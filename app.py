@@ -32,8 +32,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--inversions",
-        default=env("P2P_INVERSIONS", "~/.cache/p2p/inversions"),
-        help="folder that keeps inversions of pictures; '' for none [P2P_INVERSIONS]",
+        # a Space is shared by its visitors, whose pictures it should not keep
+        default=env("P2P_INVERSIONS", "" if env("SPACE_ID") else "~/.cache/p2p/inversions"),
+        help="folder that keeps inversions of pictures; '' for none, as on a Space [P2P_INVERSIONS]",
     )
     parser.add_argument(
         "--inversions-mb",
