@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import torch
 
-from p2p_core import PromptToPrompt, Source
+from p2p_core import PromptToPrompt, Source, free_memory
 from tests import by_hand, side_by_side
 
 from .equality import written
@@ -105,7 +104,7 @@ def run(name: str, task: str, steps: int) -> Table:
                 table["source"] = source.nbytes
         if p2p.device.type == "cuda":
             return table | {"peak": torch.cuda.max_memory_allocated()}
-        return table | {"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        return table | {"peak": free_memory.peak()}
 
 
 def measure(name: str, steps: int, save: Callable[[Table], None] = lambda _table: None) -> Table:

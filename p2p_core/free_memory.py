@@ -1,4 +1,4 @@
-"""Memory that a run may still take: of the device, of the machine, of the container it is in."""
+"""Memory that a run may still take, of the device, the machine and its container; and what it took."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ def free(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0]) + held
     known = [n for n in (_of_machine(), _of_container()) if n is not None]
     return min(known, default=None)
+
+
+def peak() -> int:
+    """The most bytes that this process has had resident. `getrusage` begins with what its parent had."""
+    for line in (ROOT / "proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    raise OSError("/proc/self/status has no VmHWM; the peak is known on Linux only.")
 
 
 def _of_machine() -> int | None:

@@ -8,7 +8,6 @@ process ever had.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from p2p_core import free_memory
 from p2p_core.errors import BadPicture
 from p2p_core.photos import FITS, fitted, opened
 
@@ -56,7 +56,7 @@ def main(folder: str, count: str = "0") -> dict[str, Any]:
         told["files"] += 1
         slowest = max(slowest, (time.process_time() - begun, f"{file.name}, {n}"))
     told["slowest"] = [round(slowest[0], 2), slowest[1]]
-    told["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6
+    told["megabytes"] = free_memory.peak() // 10**6
     return told
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,16 @@ def test_what_torch_has_reserved_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
     assert free_memory.free(torch.device("cuda")) == 140
+
+
+def test_the_peak_is_of_this_process_alone() -> None:
+    """A child of a large process begins small."""
+    ballast = torch.ones(100_000_000)  # 400 MB
+    code = (
+        "import importlib.util as u; s = u.spec_from_file_location('m', 'p2p_core/free_memory.py');"
+        "import sys, types; sys.modules['torch'] = types.ModuleType('torch');"
+        "m = u.module_from_spec(s); s.loader.exec_module(m); print(m.peak())"
+    )
+    root = Path(free_memory.__file__).parent.parent
+    said = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert 1_000_000 < int(said.stdout) < 100_000_000 < ballast.nbytes < free_memory.peak()
