@@ -169,6 +169,7 @@ def test_painting_a_region(desk: Desk) -> None:
     before = desk.runs()
     desk.page.locator("#painter canvas").first.wait_for(timeout=PATIENCE)
     desk.page.click("#close-paint")
+    desk.page.locator("#close-paint").wait_for(state="hidden", timeout=PATIENCE)
     desk.page.wait_for_function(
         "(old) => document.querySelector('.line .words').innerText === old",
         arg=desk.words_of(line),

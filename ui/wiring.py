@@ -213,10 +213,10 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     )  # fmt: skip
 
     painting = ("line", "painting", "painter", "region")
-    on([page["region"].edit], handlers.open_painting, (), painting, **free)
+    on([page["region"].edit], handlers.open_painting, (), painting, **latest, **free)
     runs([page["use_paint"].click], handlers.use_painting, ("painter", *CONTROLS), (*PICTURE, "painting"))
     runs([page["wipe_paint"].click], handlers.wipe_painting, CONTROLS, (*PICTURE, "painting"))
-    on([page["close_paint"].click], handlers.close_painting, (), ("painting", "line"), **free)
+    on([page["close_paint"].click], handlers.close_painting, (), ("painting", "line"), **latest, **free)
 
     recipe = ("recipe_json", "recipe_python", "line")
     on([page["take_tab"].select], handlers.recipe, (), recipe, **free)
