@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from p2p_core import PromptToPrompt
-from ui import Engine, build_app, launch_options
+from ui import Engine, build_app, launch_options, memory
 from ui.api import Api
 from ui.controls import Controls, example_controls, read
 from ui.desk import Desk, keys, with_words
@@ -475,3 +475,17 @@ def test_reading_the_controls_runs_no_model(handlers: Handlers, monkeypatch: pyt
     monkeypatch.setattr(handlers.engine.p2p.model, "embed", never)
     update = last(handlers.refresh(*boards(CASTLE), 1.0, who()))
     assert update["chips"]["spans"] and "line" not in update
+
+
+def test_freed_memory_is_asked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    library = SimpleNamespace(malloc_trim=asked.append)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory, "_last", -1e9)
+    for _ in range(3):
+        memory.give_back()
+    assert asked == [0], "once in a few seconds"
+    monkeypatch.setattr(memory, "_last", -1e9)
+    del library.malloc_trim
+    memory.give_back()

@@ -20,6 +20,7 @@ from .engine import Engine, NotReady
 from .examples import examples_for
 from .keeping import kept, levers
 from .looks import first_look
+from .memory import give_back
 from .sessions import Entry, Session, Sessions
 from .telling import idle_controls, idle_region, shelf, titled, told
 from .turns import Turns
@@ -237,6 +238,7 @@ class Runs:
         update = self._finished(session, reading, result)
         session.told = wish, time.monotonic(), update["line"]
         yield update
+        give_back()
         if reading.controls.desk["picked"] is not None:
             yield {"look": first_look(self, session)}
 
