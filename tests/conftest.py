@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,6 +16,7 @@ import torch
 from p2p_core import PromptToPrompt, Source, loading, prompt_to_prompt
 
 from . import tiny
+from .app_fixtures import browser, served
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -55,3 +59,24 @@ def p2p(request: pytest.FixtureRequest) -> PromptToPrompt:
 @pytest.fixture
 def source(p2p: PromptToPrompt) -> Source:
     return p2p.generate(HOUSE, seed=3, steps=8, guidance_scale=5.0)
+
+
+# --- the app in a browser: served once for each module ---------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app's temporary files."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def app(folder: Path) -> Iterator[tuple[str, float]]:
+    with served(folder=folder) as address_and_seconds:
+        yield address_and_seconds
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as chromium:
+        yield chromium

@@ -10,31 +10,11 @@ from typing import Any
 
 import pytest
 
-from .app_fixtures import browser, served
-
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 LOCAL = re.compile(r"(https?://127\.0\.0\.1:|data:|blob:)")
 OUTSIDE = re.compile(r"^(?!https?://127\.0\.0\.1:|data:|blob:)")
 PREVIEW_PATIENCE = 20_000  # ms that a preview may stay once a run has ended
 PATIENCE = 120_000  # ms; a run takes a second or two, but two cores may have other work on them
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app's temporary files."""
-    return tmp_path_factory.mktemp("app")
-
-
-@pytest.fixture(scope="module")
-def app(folder: Path) -> Iterator[tuple[str, float]]:
-    with served(folder=folder) as address_and_seconds:
-        yield address_and_seconds
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 class Desk:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from .app_fixtures import browser, served
 from .test_browser import PATIENCE, Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -17,18 +16,6 @@ FOCUS = """() => {
     const e = document.activeElement;
     return [e.tagName, e.className, e.closest('.fader')?.dataset.key || ''];
 }"""
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, float]]:
-    with served(folder=tmp_path_factory.mktemp("app")) as address_and_seconds:
-        yield address_and_seconds
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture

@@ -13,22 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .app_fixtures import browser, served
 from .test_browser import PATIENCE, Desk, reused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, float]]:
-    with served(folder=tmp_path_factory.mktemp("app")) as address_and_seconds:
-        yield address_and_seconds
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture
