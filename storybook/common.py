@@ -34,6 +34,10 @@ class Run:
         self.before = 0.0  # minutes spent in earlier runs
         self._begun = time.monotonic()
 
+    def begin(self) -> None:
+        """Training starts now: what was drawn and read before it takes nothing of its minutes."""
+        self._begun = time.monotonic()
+
     @property
     def spent(self) -> float:
         return self.before + (time.monotonic() - self._begun) / 60

@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence, Set
 from itertools import pairwise
 from pathlib import Path
+from string import ascii_lowercase
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from tokenizers import pre_tokenizers
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from .captions import EXTRA_WORDS, IN_PIECES, caption
 from .scenes import sample
@@ -35,29 +40,51 @@ def learn_merges(counts: Counter[str], limit: int = 1200) -> list[tuple[str, str
     """Byte-pair merges, the most frequent pair first, until every word is one token or `limit`.
 
     The pieces of `IN_PIECES` come before all words, so that no other merge joins letters across their bounds:
-    those words stay a few tokens each.
+    those words stay a few tokens each. What `kept_apart` gives stands between, so that only they have them.
     """
-    pieces = {piece: [*piece] for parts in IN_PIECES.values() for piece in parts[:-1]}
-    ends = {parts[-1]: _letters(parts[-1]) for parts in IN_PIECES.values()}
+    first = {piece: [*piece] for parts in IN_PIECES.values() for piece in parts[:-1]}
+    last = {parts[-1]: _letters(parts[-1]) for parts in IN_PIECES.values()}
     words = {word: _letters(word) for word in counts if word not in IN_PIECES}
     merges: list[tuple[str, str]] = []
-    for group in ([*pieces.values(), *ends.values()], [*words.values()]):
-        weights = [1] * len(group) if merges == [] else [counts[word] for word in words]
-        for merge in merges:
-            for parts in group:
-                _join(parts, merge)
-        while len(merges) < limit:
-            pairs: Counter[tuple[str, str]] = Counter()
-            for parts, weight in zip(group, weights, strict=True):
-                for pair in pairwise(parts):
-                    pairs[pair] += weight
-            if not pairs:
-                break
-            best = max(pairs, key=lambda pair: (pairs[pair], pair))
-            merges.append(best)
-            for parts in group:
-                _join(parts, best)
+    pieces = [*first.values(), *last.values()]
+    _learn(merges, pieces, [1] * len(pieces), limit)
+    apart = kept_apart(merges, set(words))
+    merges += apart
+    _learn(merges, [*words.values()], [counts[word] for word in words], limit + len(apart))
     return merges
+
+
+def kept_apart(merges: Sequence[tuple[str, str]], words: Set[str]) -> list[tuple[str, str]]:
+    """Merges that take the last piece of a word of `IN_PIECES` out of every other word.
+
+    The "ing" of "blossoming" would bring blossoms with "sleeping": there it joins the letter before it to a
+    token of which the model has learned nothing. A piece that is a word itself ("house") keeps what it says.
+    merges: those of the pieces; by the time these follow, a word of `IN_PIECES` has its pieces already.
+    """
+    found = []
+    for *before, end in IN_PIECES.values():
+        if end not in words:
+            fronts = [*ascii_lowercase, *("".join(m) for m in merges if not m[1].endswith("</w>"))]
+            found += [(front, end + "</w>") for front in dict.fromkeys(fronts) if front != before[-1]]
+    return found
+
+
+def _learn(merges: list[tuple[str, str]], group: list[list[str]], weights: Sequence[int], limit: int) -> None:
+    """Add to the merges until each of the group is one token; the group's letters are joined in place."""
+    for merge in merges:
+        for parts in group:
+            _join(parts, merge)
+    while len(merges) < limit:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for parts, weight in zip(group, weights, strict=True):
+            for pair in pairwise(parts):
+                pairs[pair] += weight
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        for parts in group:
+            _join(parts, best)
 
 
 def _letters(word: str) -> list[str]:
@@ -91,9 +118,39 @@ def build(folder: Path, seed: int = 0) -> int:
         "errors": "replace",
         **special,
     }
+    (folder / "tokenizer.json").unlink(missing_ok=True)  # of an older build; it would go before these files
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
     return len(vocab)
+
+
+@torch.no_grad()
+def carry_over(folder: Path, seed: int = 0) -> int:
+    """Build the tokenizer anew under a text encoder that was trained with an older one.
+
+    Each token that stays keeps what was learned of it; a new one begins like a letter, of which nothing was
+    learned. Raises `ValueError` if a word of the captions would no longer be the tokens it was. Returns the
+    size of the vocabulary.
+    """
+    old = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    with TemporaryDirectory() as aside:
+        build(Path(aside), seed)
+        new = CLIPTokenizer.from_pretrained(aside)
+    known = [*word_counts(seed), *IN_PIECES]
+    if changed := [word for word in known if old.tokenize(word) != new.tokenize(word)]:
+        raise ValueError(
+            f"The text encoder knows these words by other tokens and must be trained anew: {changed}."
+        )
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    table, rows = encoder.get_input_embeddings().weight, old.get_vocab()
+    tokens = sorted(new.get_vocab(), key=new.get_vocab().__getitem__)
+    carried = [table[rows.get(token, rows[token[0]])] for token in tokens]
+    encoder.resize_token_embeddings(len(carried))
+    encoder.get_input_embeddings().weight.copy_(torch.stack(carried))
+    encoder.config.bos_token_id, encoder.config.eos_token_id = new.bos_token_id, new.eos_token_id
+    encoder.config.pad_token_id = new.pad_token_id
+    encoder.save_pretrained(folder / "text_encoder")
+    return build(folder / "tokenizer", seed)

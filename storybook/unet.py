@@ -252,10 +252,20 @@ def losses_of(
 
 
 @torch.no_grad()
-def softened(folder: Path, z: Tensor, scenes: list[Scene], device: torch.device, *, seed: int = 0) -> Tensor:
-    """Latents as the run's UNet makes them: z (n, 8, 16, 16), noised a little or a lot, and its one guess.
+def softened(
+    folder: Path,
+    z: Tensor,
+    scenes: list[Scene],
+    device: torch.device,
+    *,
+    steps: int = 4,
+    guidance_scale: float = 5.0,
+    seed: int = 0,
+) -> Tensor:
+    """Latents as the run's UNet makes them: z (n, 8, 16, 16), noised to a timestep in 100..500, and brought
+    back in a few steps of DDIM with guidance, as when a picture is made.
 
-    A guess is softer than a latent of a picture, the more so the more noise there was.
+    Such latents keep z's picture but are softer, the more so the more noise there was.
     """
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
@@ -263,18 +273,27 @@ def softened(folder: Path, z: Tensor, scenes: list[Scene], device: torch.device,
     nets = nn.ModuleDict({"text_encoder": text_encoder, "unet": model}).to(device).eval()
     bars = scheduler().alphas_cumprod
     generator = torch.Generator().manual_seed(seed)
-    guesses = []
-    for first in range(0, len(z), 16):
-        x, some = z[first : first + 16], scenes[first : first + 16]
-        words = [caption(s) for s in some]
+
+    def embedded(words: list[str]) -> Tensor:
         ids = tokenizer(words, padding="max_length", max_length=LENGTH, return_tensors="pt")
-        t = torch.randint(20, 500, (len(x),), generator=generator)
-        a = bars[t].view(-1, 1, 1, 1)
-        x_t = a.sqrt() * x + (1 - a).sqrt() * torch.randn(x.shape, generator=generator)
-        text = nets["text_encoder"](ids.input_ids.to(device))[0]
-        v = nets["unet"](x_t.to(device), t.to(device), text).sample.float().cpu()
-        guesses.append(a.sqrt() * x_t - (1 - a).sqrt() * v)
-    return torch.cat(guesses)
+        return nets["text_encoder"](ids.input_ids.to(device))[0]
+
+    made = []
+    for first in range(0, len(z), 16):
+        x0, some = z[first : first + 16], scenes[first : first + 16]
+        text = torch.cat([embedded([""] * len(x0)), embedded([caption(s) for s in some])])
+        top = int(torch.randint(100, 501, (), generator=generator))
+        levels = [round(top * (steps - k) / steps) for k in range(steps)]
+        noise = torch.randn(x0.shape, generator=generator)
+        for t in levels:
+            a = bars[t]
+            x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
+            v = nets["unet"](torch.cat([x_t] * 2).to(device), t, text).sample.float().cpu()
+            empty, said = v.chunk(2)
+            v = empty + guidance_scale * (said - empty)
+            x0, noise = a.sqrt() * x_t - (1 - a).sqrt() * v, a.sqrt() * v + (1 - a).sqrt() * x_t
+        made.append(x0)
+    return torch.cat(made)
 
 
 def _snapshot(

@@ -57,6 +57,7 @@ def train(run: Run, device: torch.device, *, pictures: int, batch: int, seed: in
         held, _, _ = renders(48, seed + 2, held_out=True)
     held = as_float(held).to(device)
     generator = torch.Generator().manual_seed(seed + run.step)
+    run.begin()
     last, threads = run.spent, Threads()
     while run.progress < 1:
         picked = torch.randint(len(data), (batch,), generator=generator)
@@ -130,7 +131,7 @@ def train_decoder(
     looked_at = {"psnr": exact} | ({"soft": softened(exact, held_scenes)} if softened else {})
     pixel = torch.tensor([s.style == "pixel" for s in held_scenes])
     generator = torch.Generator().manual_seed(seed + run.step)
-    last, threads = run.spent, Threads()
+    threads = Threads()
 
     def figures() -> dict[str, float]:
         """PSNR of pixel art and of the other styles, from exact and from softened latents."""
@@ -142,6 +143,8 @@ def train_decoder(
         return found
 
     run.log(**figures())
+    run.begin()
+    last = run.spent
     while run.progress < 1:
         picked = torch.randint(len(data), (batch,), generator=generator)
         half = batch // 2

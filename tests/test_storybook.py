@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from storybook import captions, common, judge, tokenizer
 from storybook.scenes import ATTRIBUTES, COLORS, DEGREES, LEAST, SUBJECTS, Scene, layout, sample
@@ -262,6 +265,45 @@ def test_no_caption_is_cut(words):
     assert longest <= tokenizer.LENGTH
 
 
+@pytest.mark.parametrize("word", ["sleeping", "dreaming", "swimming", "bedroom", "dragonfly", "hypothalamus"])
+def test_no_other_word_has_the_last_piece_of_one_that_means_something(words, word):
+    """The "ing" of "blossoming" in "sleeping" would bring blossoms."""
+    ends = {parts[-1] + "</w>" for parts in captions.IN_PIECES.values()} - {"house</w>"}  # a word itself
+    tokens = words.tokenize(word)
+    assert len(tokens) > 1 and not ends & {*tokens}
+    assert words.tokenize("farmhouse")[-1] == "house</w>"
+
+
+def test_a_text_encoder_goes_on_under_a_newer_tokenizer(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(tokenizer, "kept_apart", lambda *_: [])
+        tokenizer.build(tmp_path / "tokenizer")
+    before = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    before.save_pretrained(tmp_path / "tokenizer")  # with tokenizer.json, as it is shipped
+    config = CLIPTextConfig(
+        vocab_size=len(before), hidden_size=8, intermediate_size=8, num_hidden_layers=0,
+        num_attention_heads=1, max_position_embeddings=32, projection_dim=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    encoder = CLIPTextModel(config).eval()
+    encoder.save_pretrained(tmp_path / "text_encoder")
+    for _ in range(2):  # the second time there is nothing left to do
+        size = tokenizer.carry_over(tmp_path)
+    after = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
+    carried = CLIPTextModel.from_pretrained(tmp_path / "text_encoder").eval()
+    assert len(after) == size > len(before)
+    assert "ing</w>" in before.tokenize("sleeping") and "ing</w>" not in after.tokenize("sleeping")
+
+    def encoded(model, words, prompt):
+        return model(words(prompt, padding="max_length", max_length=32, return_tensors="pt").input_ids)[0]
+
+    for prompt in ("a blossoming hill at night", "a hippopotamus, with a lighthouse", ""):
+        assert torch.equal(encoded(encoder, before, prompt), encoded(carried, after, prompt))
+    monkeypatch.setattr(tokenizer, "word_counts", lambda seed: Counter({"red": 1, "unheard": 1}))
+    with pytest.raises(ValueError, match="unheard"):
+        tokenizer.carry_over(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["a red house", "xylophone 7%", "ça ira", "日本 🎈", "Zebra-crossing, 1999"])
 def test_tokens_round_trip_and_unknown_words_fall_to_pieces(words, text):
     ids = words(text, add_special_tokens=False).input_ids
@@ -396,6 +438,28 @@ def test_a_third_of_the_decoders_pictures_is_pixel_art():
     assert all(scenes[i].style == "pixel" for i in (0, 3, 6))
     blocks = pictures[0].reshape(3, 32, 4, 32, 4)
     assert (blocks == blocks[:, :, :1, :, :1]).all()
+
+
+def test_a_unet_that_knows_the_picture_brings_it_back(tmp_path, monkeypatch):
+    """Noised and denoised by a UNet that is never wrong, latents are what they were."""
+    tokenizer.build(tmp_path / "tokenizer")
+    scenes = [HOUSE, HOUSE.but(subject="castle")]
+    z, bars = torch.randn(2, 8, 16, 16), unet.scheduler().alphas_cumprod
+
+    class Exact(torch.nn.Module):
+        def forward(self, x, t, text):
+            assert len(x) == len(text) == 4 and 0 < t <= 500
+            a = bars[t]
+            return SimpleNamespace(sample=(a.sqrt() * x - torch.cat([z, z])) / (1 - a).sqrt())
+
+    class Blank(torch.nn.Module):
+        def forward(self, ids):
+            return (torch.zeros(*ids.shape, 8),)
+
+    monkeypatch.setattr(unet.UNet2DConditionModel, "from_pretrained", lambda *_, **__: Exact())
+    monkeypatch.setattr(unet.CLIPTextModel, "from_pretrained", lambda *_, **__: Blank())
+    made = unet.softened(tmp_path, z, scenes, torch.device("cpu"), steps=3)
+    assert torch.allclose(made, z, atol=1e-4)
 
 
 def test_the_learning_rate_warms_up_holds_and_falls():
