@@ -206,11 +206,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="*", choices=("same seed", *METHODS), help="only these rows")
     parser.add_argument("--name", default="edits", help="of the files that are written")
     parser.add_argument("--work", type=Path, help="folder to keep parts in: a run that was stopped goes on")
+    parser.add_argument(
+        "--help-along",
+        action="store_true",
+        help="work on the edits from their end, for another process with the same --work; write no page",
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for edits.*")
     args = parser.parse_args(argv)
+    if args.help_along and not args.work:
+        parser.error("--help-along needs the --work folder of the process that it helps")
 
     p2p = PromptToPrompt.from_pretrained(args.model)
     studio = Studio(p2p, Judge.load(), steps=args.steps, guidance=args.guidance)
@@ -233,6 +240,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds += took
         return found
 
+    if args.help_along:
+        for group in reversed([*by_source(todo)]):
+            for drawn in (False, True):
+                name = f"{PICTURES[0 if drawn else 1]}-{group[0].number:02d}"
+                part(name, partial(edits_of_source, studio, group, args.methods, drawn=drawn))
+        return
     maps = part("maps", partial(run_maps, studio, args.maps))
     faders, drawn_faders, strips = [], [], {}
     for word in DEGREES if args.faders else ():

@@ -48,7 +48,9 @@ from .states import OnStep, States, bytes_of, finish, key_of
 from .tiers import Tiers
 from .words import Prompt
 
-STATE_BYTES = 256 << 20
+STATE_BYTES = 256 << 20  # at most
+STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind
+IMAGES = 512
 PROMPTS = 256  # tokenized prompts that are remembered
 
 
@@ -97,8 +99,9 @@ class PromptToPrompt(RealPictures):
         self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
         self._prompts: dict[str, Prompt] = {}
         self._last_version = self.model.version()
-        self._states: LRU[StepState] = LRU(STATE_BYTES)
-        self._images: LRU[Image.Image] = LRU(STATE_BYTES)
+        a_state, an_image = self.model.nbytes()
+        self._states: LRU[StepState] = LRU(min(STATES * a_state, STATE_BYTES))
+        self._images: LRU[Image.Image] = LRU(min(IMAGES * an_image, STATE_BYTES))
 
     @classmethod
     def from_pretrained(
