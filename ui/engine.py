@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any
 
+from .memory import settle
+
 log = logging.getLogger("p2p.ui")
 
 
@@ -87,6 +89,7 @@ class Engine:
             log.exception("The model %s could not be loaded", self.model)
             self._problem = str(error) or type(error).__name__
         finally:
+            settle()
             self._done.set()
 
     def _progress(self, sentence: str, fraction: float) -> None:
