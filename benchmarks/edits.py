@@ -240,11 +240,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds += took
         return found
 
+    def edited(group: Sequence[Task], drawn: bool) -> Any:
+        name = f"{PICTURES[0 if drawn else 1]}-{group[0].number:02d}"
+        return part(name, partial(edits_of_source, studio, group, args.methods, drawn=drawn))
+
     if args.help_along:
         for group in reversed([*by_source(todo)]):
             for drawn in (False, True):
-                name = f"{PICTURES[0 if drawn else 1]}-{group[0].number:02d}"
-                part(name, partial(edits_of_source, studio, group, args.methods, drawn=drawn))
+                edited(group, drawn)
         return
     maps = part("maps", partial(run_maps, studio, args.maps))
     faders, drawn_faders, strips = [], [], {}
@@ -257,10 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     drawings, generated, examples = [], [], []
     for group in by_source(todo):
         for drawn, found in ((True, drawings), (False, generated)):
-            name = f"{PICTURES[0 if drawn else 1]}-{group[0].number:02d}"
-            rows, some_maps, pictures = part(
-                name, partial(edits_of_source, studio, group, args.methods, drawn=drawn)
-            )
+            rows, some_maps, pictures = edited(group, drawn)
             found += rows
             maps = maps + some_maps
             examples += pictures if drawn else []

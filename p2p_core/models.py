@@ -99,8 +99,8 @@ class Model:
     def nbytes(self) -> tuple[int, int]:
         """Of a state (its latents, and the clean ones predicted on the way) and of a picture, at the default
         size."""
-        (h, w), item = self.default_size, torch.empty(0, dtype=self.dtype).itemsize
-        return 2 * self.channels * (h // self.factor) * (w // self.factor) * item, 3 * h * w
+        h, w = self.default_size
+        return 2 * self.channels * (h // self.factor) * (w // self.factor) * self.dtype.itemsize, 3 * h * w
 
     def latent_size(self, height: object, width: object) -> tuple[int, int]:
         """(h, w) of the latents for a picture size; None: the model's own. Raises `BadSize`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence, Set
 from itertools import pairwise
@@ -118,7 +119,6 @@ def build(folder: Path, seed: int = 0) -> int:
         "errors": "replace",
         **special,
     }
-    (folder / "tokenizer.json").unlink(missing_ok=True)  # of an older build; it would go before these files
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -137,20 +137,22 @@ def carry_over(folder: Path, seed: int = 0) -> int:
     """
     old = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     with TemporaryDirectory() as aside:
-        build(Path(aside), seed)
+        size = build(Path(aside), seed)
         new = CLIPTokenizer.from_pretrained(aside)
-    known = [*word_counts(seed), *IN_PIECES]
-    if changed := [word for word in known if old.tokenize(word) != new.tokenize(word)]:
-        raise ValueError(
-            f"The text encoder knows these words by other tokens and must be trained anew: {changed}."
-        )
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-    table, rows = encoder.get_input_embeddings().weight, old.get_vocab()
-    tokens = sorted(new.get_vocab(), key=new.get_vocab().__getitem__)
-    carried = [table[rows.get(token, rows[token[0]])] for token in tokens]
-    encoder.resize_token_embeddings(len(carried))
-    encoder.get_input_embeddings().weight.copy_(torch.stack(carried))
-    encoder.config.bos_token_id, encoder.config.eos_token_id = new.bos_token_id, new.eos_token_id
-    encoder.config.pad_token_id = new.pad_token_id
-    encoder.save_pretrained(folder / "text_encoder")
-    return build(folder / "tokenizer", seed)
+        known = [*word_counts(seed), *IN_PIECES]
+        if changed := [word for word in known if old.tokenize(word) != new.tokenize(word)]:
+            raise ValueError(
+                f"The text encoder knows these words by other tokens and must be trained anew: {changed}."
+            )
+        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        table, rows = encoder.get_input_embeddings().weight, old.get_vocab()
+        tokens = sorted(new.get_vocab(), key=new.get_vocab().__getitem__)
+        carried = [table[rows.get(token, rows[token[0]])] for token in tokens]
+        encoder.resize_token_embeddings(size)
+        encoder.get_input_embeddings().weight.copy_(torch.stack(carried))
+        encoder.config.bos_token_id, encoder.config.eos_token_id = new.bos_token_id, new.eos_token_id
+        encoder.config.pad_token_id = new.pad_token_id
+        encoder.save_pretrained(folder / "text_encoder")
+        shutil.rmtree(folder / "tokenizer")  # an older tokenizer.json would go before the new files
+        shutil.copytree(aside, folder / "tokenizer")
+    return size

@@ -2,8 +2,8 @@
 
 Stages, each resumable and seeded: tokenizer, vae, latents, unet, decoder (the VAE's decoder alone, a little
 longer, also on latents as the UNet makes them), export; and "carry", for a run whose tokenizer is older than
-the code's. Every stage keeps its checkpoint and a JSON-lines log
-in the run's folder; a stage that is done is skipped, so the command can simply be given again after a stop.
+the code's. Every stage keeps its checkpoint and a JSON-lines log in the run's folder; a stage that is done is
+skipped, so the command can simply be given again after a stop.
 """
 
 from __future__ import annotations

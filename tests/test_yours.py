@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from ui.sessions import Sessions
 from ui.yours import FITS, METHODS, Picture, note
 
 from . import tiny
-from .app_fixtures import browser, served
 from .hostile import saved
 from .test_browser import PATIENCE, Desk, reused
 from .test_mixing import boards, last, said, who
@@ -221,45 +219,32 @@ def test_an_example_says_how_well_it_comes_back_and_resets_the_rest(handlers: Ha
     assert "about" in done["yours_note"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The app's temporary files."""
-    return tmp_path_factory.mktemp("app")
-
-
-@pytest.fixture(scope="module")
-def app(folder: Path) -> Iterator[tuple[str, float]]:
-    with served(folder=folder) as address_and_seconds:
-        yield address_and_seconds
-
-
 @pytest.mark.browser
 @pytest.mark.timeout(300)
-def test_upload_describe_invert_and_edit(app: tuple[str, float], folder: Path) -> None:
-    with browser() as chromium:
-        desk = Desk(chromium, app[0])
-        page = desk.page
-        page.get_by_role("tab", name="Your picture").click()
-        page.locator("#yours-picture input[type=file]").set_input_files(str(FOLDER / "house.png"))
-        page.wait_for_selector("#yours-picture img", timeout=PATIENCE)
-        page.locator("#yours-prompt textarea").fill("a red house in a field")
+def test_upload_describe_invert_and_edit(chromium: Any, app: tuple[str, float], folder: Path) -> None:
+    desk = Desk(chromium, app[0])
+    page = desk.page
+    page.get_by_role("tab", name="Your picture").click()
+    page.locator("#yours-picture input[type=file]").set_input_files(str(FOLDER / "house.png"))
+    page.wait_for_selector("#yours-picture img", timeout=PATIENCE)
+    page.locator("#yours-prompt textarea").fill("a red house in a field")
+    before = desk.runs()
+    page.click("#invert")
+    assert "comes back at" in desk.wait_for_new(before)
+    page.wait_for_selector("#yours-compare img", timeout=PATIENCE)
+    assert len(list((folder / "inversions").glob("*.safetensors"))) == 1, "kept for the next start"
+    before = desk.runs()
+    desk.edit_prompt("a blue house in a field")
+    assert reused(desk.wait_for_new(before))[1] == 30
+    assert desk.pixels(0) != desk.pixels(1)
+    for n in range(page.locator("#yours-examples .example").count()):
         before = desk.runs()
-        page.click("#invert")
-        assert "comes back at" in desk.wait_for_new(before)
-        page.wait_for_selector("#yours-compare img", timeout=PATIENCE)
-        assert len(list((folder / "inversions").glob("*.safetensors"))) == 1, "kept for the next start"
-        before = desk.runs()
-        desk.edit_prompt("a blue house in a field")
-        assert reused(desk.wait_for_new(before))[1] == 30
-        assert desk.pixels(0) != desk.pixels(1)
-        for n in range(page.locator("#yours-examples .example").count()):
-            before = desk.runs()
-            page.locator("#yours-examples .example").nth(n).click()
-            desk.wait_for_new(before)
-            desk.settled()
-            assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
-        assert not desk.problems
-        desk.close()
+        page.locator("#yours-examples .example").nth(n).click()
+        desk.wait_for_new(before)
+        desk.settled()
+        assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
+    assert not desk.problems
+    desk.close()
 
 
 UPLOADS = {
@@ -271,28 +256,29 @@ UPLOADS = {
 
 @pytest.mark.browser
 @pytest.mark.timeout(300)
-def test_uploads_that_gradio_would_have_spoiled(app: tuple[str, float], folder: Path, tmp_path: Path) -> None:
+def test_uploads_that_gradio_would_have_spoiled(
+    chromium: Any, app: tuple[str, float], folder: Path, tmp_path: Path
+) -> None:
     """Transparent is white, 16 bits keep their brightness, a broken file is told and the page goes on."""
-    with browser() as chromium:
-        for name, data in UPLOADS.items():
-            (tmp_path / name).write_bytes(data)
-            desk = Desk(chromium, app[0])
-            page = desk.page
-            page.get_by_role("tab", name="Your picture").click()
-            page.locator("#yours-picture input[type=file]").set_input_files(str(tmp_path / name))
-            page.wait_for_selector("#yours-picture img", state="attached", timeout=PATIENCE)
-            page.locator("#yours-prompt textarea").fill("a red house in a field")
-            before = desk.runs()
-            page.click("#invert")
-            if name == "broken.png":
-                assert "broken.png" in desk.wait_for("error")
-                desk.edit_prompt("a blue castle on a snowy hill")
-                desk.wait_for_new(before)
-            else:
-                assert "comes back at" in desk.wait_for_new(before)
-                newest = max(folder.glob("p2p-*/*-original.png"), key=lambda file: file.stat().st_mtime_ns)
-                with Image.open(newest) as image:
-                    level = np.asarray(image.convert("RGB")).mean()
-                assert abs(level - (255 if name == "clear.png" else 128)) < 2, name
-            assert not desk.problems
-            desk.close()
+    for name, data in UPLOADS.items():
+        (tmp_path / name).write_bytes(data)
+        desk = Desk(chromium, app[0])
+        page = desk.page
+        page.get_by_role("tab", name="Your picture").click()
+        page.locator("#yours-picture input[type=file]").set_input_files(str(tmp_path / name))
+        page.wait_for_selector("#yours-picture img", state="attached", timeout=PATIENCE)
+        page.locator("#yours-prompt textarea").fill("a red house in a field")
+        before = desk.runs()
+        page.click("#invert")
+        if name == "broken.png":
+            assert "broken.png" in desk.wait_for("error")
+            desk.edit_prompt("a blue castle on a snowy hill")
+            desk.wait_for_new(before)
+        else:
+            assert "comes back at" in desk.wait_for_new(before)
+            newest = max(folder.glob("p2p-*/*-original.png"), key=lambda file: file.stat().st_mtime_ns)
+            with Image.open(newest) as image:
+                level = np.asarray(image.convert("RGB")).mean()
+            assert abs(level - (255 if name == "clear.png" else 128)) < 2, name
+        assert not desk.problems
+        desk.close()
