@@ -420,6 +420,8 @@ def test_keys(desk: Desk) -> None:
     desk.page.keyboard.press("Control+Enter")
     desk.wait_for_new(before)
     assert "tree" in desk.page.locator("#chips").inner_text()
+    # "[" goes back from the shot that is on, and that board may be drawn after the line
+    desk.page.wait_for_selector("#history .shot.on:nth-child(2)", timeout=PATIENCE)
     desk.page.evaluate("() => document.activeElement.blur()")
     before = desk.runs()
     desk.page.keyboard.press("[")
