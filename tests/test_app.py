@@ -290,6 +290,16 @@ def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
     assert confined["region"]["chosen"] == ["castle/0"]
 
 
+def test_a_word_that_leaves_the_prompt_is_looked_at_no_more(handlers: Handlers) -> None:
+    generated(handlers)
+    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    picked = {**done["desk"], "picked": "castle/0"}
+    assert last(handlers.pick(picked, 1.5, who()))["look"]["word"] == "castle"
+    typed = handlers.refresh(HOUSE.replace("house", "tower"), picked, done["timeline"], done["region"], 2.0, who())
+    assert last(typed)["look"] == {}
+    assert "look" not in last(handlers.edit(*boards(CASTLE), 3.0, who())), "it is told once"
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_figures_of_all_words(handlers: Handlers, p2p: PromptToPrompt, view: str) -> None:
     assert "no source picture" in last(handlers.maps(view, USUAL, 0.0, who()))["maps_note"]

@@ -137,6 +137,8 @@ class Runs:
                         session.settled = said
                 if "picture" in update:
                     session.previewed = previewed(update["picture"])
+                if "look" in update:
+                    session.looking = bool(update["look"])
                 yield update
         finally:
             getattr(updates, "close", int)()
@@ -340,6 +342,8 @@ class Runs:
         """The boards that follow the words, where they differ from what the page has."""
         notes = [*reading.plan.notes, *idle_controls(reading)] if session.source is not None else []
         update: Update = {"chips": {**chips(reading.plan), "notes": notes}}
+        if session.looking and reading.controls.desk["picked"] is None:  # its word has left the prompt
+            update["look"] = {}
         for name in ("desk", "region", "timeline"):
             now = getattr(reading.controls, name)
             if name == "timeline":  # what the last run did stays on it

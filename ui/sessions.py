@@ -64,6 +64,7 @@ class Session:
     line: Any = None  # what the page's line says
     settled: Any = None  # and what it said last when nothing was under way
     previewed: bool = False  # the page shows a preview
+    looking: bool = False  # the page shows where a word looks
     # The page's clock: all that follows from one act carries the time of that act.
     wanted: float = NEVER  # at its latest wish for another picture
     renewed: float = NEVER  # at its latest wish for another source

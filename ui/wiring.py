@@ -138,7 +138,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
         [demo.load],
         handlers.start,
         (*CONTROLS, "clock"),
-        ("status", "line", "chips", "desk", "region", "timeline"),
+        ("status", "line", "chips", "desk", "region", "timeline", "look"),
         js=CLOCK,
         **free,
     ).then(
@@ -153,7 +153,7 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     on(
         [page["prompt"].input], handlers.refresh, (*CONTROLS, "clock"),
-        ("line", "chips", "desk", "region", "timeline"), js=CLOCK, **latest, **free,
+        ("line", "chips", "desk", "region", "timeline", "look"), js=CLOCK, **latest, **free,
     )  # fmt: skip
     # the dice throws a seed and presses Generate; a second throw is heard once the first has come to its end
     page["dice"].click(None, None, page["seed"], js=DICE, **quiet).then(None, None, None, js=PRESS, **quiet)
