@@ -11,6 +11,13 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 from ui import Engine, build_app, launch_options
 
 
+def steps(text: str) -> int:
+    """How many steps a picture has, 1 to 1000."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to 1000 was expected, got {text!r}")
+    return int(text)
+
+
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     env = os.environ.get
     defaults = argparse.ArgumentDefaultsHelpFormatter
@@ -22,6 +29,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--device", default=env("P2P_DEVICE"), help="cpu or cuda, else what there is [P2P_DEVICE]"
     )
     parser.add_argument("--dtype", default=env("P2P_DTYPE"), help="fp32, fp16 or bf16 [P2P_DTYPE]")
+    parser.add_argument(
+        "--steps",
+        type=steps,
+        default=env("P2P_STEPS") or None,
+        help="steps of the pictures that the page opens with and of the examples, else their own [P2P_STEPS]",
+    )
     parser.add_argument("--host", default=env("GRADIO_SERVER_NAME", "127.0.0.1"), help="[GRADIO_SERVER_NAME]")
     parser.add_argument(
         "--port", type=int, default=env("GRADIO_SERVER_PORT", 7860), help="[GRADIO_SERVER_PORT]"
@@ -53,6 +66,7 @@ def main() -> None:
         args.model,
         device=args.device,
         dtype=args.dtype,
+        steps=args.steps,
         cache_mb=args.cache_mb,
         inversions=args.inversions,
         inversions_mb=args.inversions_mb,

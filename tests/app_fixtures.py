@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+STEPS = 12  # of the pictures that the page under test opens with
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
     "--no-sandbox",

@@ -16,9 +16,11 @@ import torch
 from p2p_core import PromptToPrompt, Source, loading, prompt_to_prompt
 
 from . import tiny
-from .app_fixtures import browser, served
+from .app_fixtures import STEPS, browser, served
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# `make test` has two workers: the browser's tests keep one busy, all others the other
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+torch.set_num_threads(min(2, max(1, torch.get_num_threads() // WORKERS)))
 
 
 def _on_the_cpu(device: str | torch.device | None) -> torch.device:
@@ -30,8 +32,13 @@ prompt_to_prompt.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked `gpu` needs one."""
+    """What is marked `gpu` needs one. A worker takes whole files; the browser's are one, and the first."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    for item in items:
+        browser = item.get_closest_marker("browser") is not None
+        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -72,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def app(folder: Path) -> Iterator[tuple[str, float]]:
-    with served(folder=folder) as address_and_seconds:
+    with served("--steps", str(STEPS), folder=folder) as address_and_seconds:
         yield address_and_seconds
 
 

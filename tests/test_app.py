@@ -295,7 +295,9 @@ def test_a_word_that_leaves_the_prompt_is_looked_at_no_more(handlers: Handlers) 
     done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
     picked = {**done["desk"], "picked": "castle/0"}
     assert last(handlers.pick(picked, 1.5, who()))["look"]["word"] == "castle"
-    typed = handlers.refresh(HOUSE.replace("house", "tower"), picked, done["timeline"], done["region"], 2.0, who())
+    typed = handlers.refresh(
+        HOUSE.replace("house", "tower"), picked, done["timeline"], done["region"], 2.0, who()
+    )
     assert last(typed)["look"] == {}
     assert "look" not in last(handlers.edit(*boards(CASTLE), 3.0, who())), "it is told once"
 
@@ -348,13 +350,16 @@ def test_the_page_is_built_without_torch() -> None:
     assert done.stdout.split() == ["[]"]
 
 
-def test_options_come_from_the_environment_and_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_come_from_the_environment_and_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import app
 
     for name, value in {
         "P2P_MODEL": "some/folder",
         "GRADIO_SERVER_PORT": "7999",
         "P2P_CACHE_MB": "64",
+        "P2P_STEPS": "20",
         "P2P_INVERSIONS": "/kept/here",
         "P2P_INVERSIONS_MB": "50",
     }.items():
@@ -362,6 +367,11 @@ def test_options_come_from_the_environment_and_the_command_line(monkeypatch: pyt
     args = app.arguments(["--device", "cpu"])
     assert (args.model, args.port, args.cache_mb, args.device) == ("some/folder", 7999, 64, "cpu")
     assert (args.inversions, args.inversions_mb) == ("/kept/here", 50)
+    assert args.steps == 20 and app.arguments(["--steps", "12"]).steps == 12
+    for wrong in ("0", "1001", "many", "-3"):
+        with pytest.raises(SystemExit):
+            app.arguments([f"--steps={wrong}"])
+        assert "whole number from 1 to 1000" in capsys.readouterr().err
     assert app.arguments(["--model", "storybook"]).model == "storybook"
     assert app.arguments(["--inversions", ""]).inversions == ""
     monkeypatch.delenv("P2P_INVERSIONS")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from .app_fixtures import STEPS
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 LOCAL = re.compile(r"(https?://127\.0\.0\.1:|data:|blob:)")
 OUTSIDE = re.compile(r"^(?!https?://127\.0\.0\.1:|data:|blob:)")
@@ -161,7 +163,7 @@ def reused(line: str) -> tuple[int, int, int]:
 def test_the_page_opens_with_a_picture(desk: Desk) -> None:
     assert desk.pixels(0) != desk.pixels(1)
     computed, total, _ = reused(desk.text())
-    assert total == 30 and computed <= total
+    assert total == STEPS and computed <= total
 
 
 def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
@@ -180,7 +182,7 @@ def test_generate_swap_a_word_and_see_the_picture_change(desk: Desk) -> None:
     line = desk.wait_for_new(before)
     assert desk.page.locator(".chip.swapped").inner_text().split() == ["blue", "→", "red"]
     assert desk.pixels(0) != desk.pixels(1)
-    assert sum(reused(line)[::2]) == 30
+    assert sum(reused(line)[::2]) == STEPS
     assert "source in" in line and "MB" in line
 
 
@@ -202,7 +204,7 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
     desk.wait_for_new(before)
     line = desk.settled()
     assert desk.value(word) == 1
-    assert reused(line) == (0, 30, 30)
+    assert reused(line) == (0, STEPS, STEPS)
     assert desk.pixels(1) == picture
 
     box = fader.bounding_box()
@@ -223,6 +225,10 @@ def test_a_fader_by_keyboard_and_by_mouse_reuses_nothing_twice(desk: Desk) -> No
 
 
 def test_a_key_is_answered_by_frames_while_the_run_is_on(desk: Desk) -> None:
+    before = desk.runs()
+    desk.page.locator("#steps input").fill("50")  # long enough for previews
+    desk.page.click("#generate")
+    desk.wait_for_new(before)
     desk.fader(desk.page.locator(".fader .word").nth(1).inner_text()).focus()
     desk.page.evaluate(
         """() => {
@@ -247,7 +253,7 @@ def test_many_quick_moves_end_in_the_last_one(desk: Desk) -> None:
     desk.wait_for_new(before)
     line = desk.settled()
     assert desk.value(word) == pytest.approx(0.4)
-    assert reused(line)[1] == 30
+    assert reused(line)[1] == STEPS
     desk.page.reload()  # nothing is left running behind it
     desk.ready()
 
@@ -257,7 +263,7 @@ def test_a_click_before_the_first_picture_is_applied_to_it(chromium: Any, app: t
     desk.page.get_by_role("button", name="balanced").click()
     desk.page.wait_for_selector(".pill.ready", timeout=PATIENCE)
     line = desk.settled()
-    assert reused(line)[1] == 30 and desk.pixels(0) != desk.pixels(1)
+    assert reused(line)[1] == STEPS and desk.pixels(0) != desk.pixels(1)
     assert desk.page.get_by_role("button", name="balanced").get_attribute("aria-pressed") == "true"
     desk.close()
 
@@ -317,7 +323,7 @@ def test_windows_presets_and_region(desk: Desk) -> None:
     before = desk.runs()
     desk.page.get_by_role("button", name="balanced").click()
     line = desk.wait_for_new(before)
-    assert 0 < reused(line)[2] < 30
+    assert 0 < reused(line)[2] < STEPS
     assert desk.page.locator(".cells .new").count() == reused(line)[0]
 
     before = desk.runs()
@@ -349,14 +355,14 @@ def test_every_example_and_the_way_back(desk: Desk) -> None:
         assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
     before = desk.runs()
     desk.page.locator(".shot").first.click()
-    assert reused(desk.wait_for_new(before)) == (0, 30, 30)
+    assert reused(desk.wait_for_new(before)) == (0, STEPS, STEPS)
 
 
 def test_bad_settings_are_a_sentence_in_the_page(desk: Desk) -> None:
     desk.page.locator("#steps input").fill("0")
     desk.page.click("#generate")
     assert "whole number" in desk.wait_for("error")
-    desk.page.locator("#steps input").fill("30")
+    desk.page.locator("#steps input").fill(str(STEPS))
     desk.page.click("#generate")
     desk.wait_for("done")
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from .app_fixtures import STEPS
 from .test_browser import PATIENCE, Desk, reused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -89,7 +90,7 @@ def test_windows_of_one_word_and_of_the_faders(desk: Desk) -> None:
     desk.wait_for_new(before)
     line = desk.settled()
     computed = reused(line)[0]
-    assert 0 < computed < 30, "the steps before the window's end were known"
+    assert 0 < computed < STEPS, "the steps before the window's end were known"
     assert desk.page.locator(".cells .new").count() == computed
     before = desk.runs()
     lane.hover()
@@ -102,7 +103,7 @@ def test_windows_of_one_word_and_of_the_faders(desk: Desk) -> None:
     loud = desk.pixels(1)
     before = desk.runs()
     desk.page.locator(".lane.weights input.end").focus()
-    for _ in range(30):
+    for _ in range(STEPS):
         desk.page.keyboard.press("ArrowLeft")
     desk.wait_for_new(before)
     desk.settled()
@@ -369,7 +370,7 @@ def test_two_tabs_run_one_after_the_other_and_are_told(
     )
     desk.page.click(".line .stop")
     assert "Stopped" in desk.wait_for("stopped")
-    assert reused(other.settled())[1] == 30 and "blue" in other.page.locator("#chips").inner_text()
+    assert reused(other.settled())[1] == STEPS and "blue" in other.page.locator("#chips").inner_text()
     other.close()
 
 

@@ -24,8 +24,8 @@ from p2p_core.sampler import Sampler
 from . import tiny
 
 PROMPT, TARGET = "a red house on a hill", "a red castle on a hill"
-# float32 noise grows over the steps of a random network: 1e-7 in z_T is 1e-4 after five of them. It grows with
-# the guidance scale too, so that what is compared to 1e-4 has the gentler one.
+# float32 noise grows over the steps of a random network: 1e-7 in z_T is 1e-4 after five of them. It grows
+# with the guidance scale too, so that what is compared to 1e-4 has the gentler one.
 STEPS, SCALE, GENTLE = 3, 4.0, 2.0
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")
 

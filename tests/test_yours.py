@@ -21,6 +21,7 @@ from ui.sessions import Sessions
 from ui.yours import FITS, METHODS, Picture, note
 
 from . import tiny
+from .app_fixtures import STEPS
 from .hostile import saved
 from .test_browser import PATIENCE, Desk, reused
 from .test_mixing import boards, last, said, who
@@ -235,7 +236,7 @@ def test_upload_describe_invert_and_edit(chromium: Any, app: tuple[str, float], 
     assert len(list((folder / "inversions").glob("*.safetensors"))) == 1, "kept for the next start"
     before = desk.runs()
     desk.edit_prompt("a blue house in a field")
-    assert reused(desk.wait_for_new(before))[1] == 30
+    assert reused(desk.wait_for_new(before))[1] == STEPS
     assert desk.pixels(0) != desk.pixels(1)
     for n in range(page.locator("#yours-examples .example").count()):
         before = desk.runs()

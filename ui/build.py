@@ -25,7 +25,7 @@ def build_app(engine: Engine) -> gr.Blocks:
     """The app for an engine, which may still be loading."""
     sessions = Sessions(forget=lambda source: engine.p2p.forget(source))
     handlers = Handlers(engine, sessions)
-    examples = examples_for(engine.bundled)
+    examples = examples_for(engine.bundled, engine.steps)
     look = {"title": "prompt → prompt", "fill_width": True}
     with Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")

@@ -24,8 +24,8 @@ class NotReady(RuntimeError):
 class Engine:
     """Loads a `PromptToPrompt` in a thread of its own.
 
-    model, device, dtype, cache_mb, inversions, inversions_mb: as on the command line. p2p: one that is loaded
-    already. a_step: seconds that a step of a picture took last, None before the first one.
+    model, device, dtype, steps, cache_mb, inversions, inversions_mb: as on the command line. p2p: one that is
+    loaded already. a_step: seconds that a step of a picture took last, None before the first one.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Engine:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        steps: int | None = None,
         cache_mb: int | None = None,
         inversions: str | None = None,
         inversions_mb: int | None = None,
@@ -42,6 +43,7 @@ class Engine:
         self.model = model if p2p is None else p2p.model_name
         self._device, self._dtype, self._cache_mb = device, dtype, cache_mb
         self._inversions, self._inversions_mb = inversions or None, inversions_mb
+        self.steps = steps
         self.a_step: float | None = None
         self._p2p, self._core = p2p, None
         self._problem: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 STEPS = 30
 
@@ -232,5 +232,11 @@ WALK = (
 PAPER_WALK = ("bear → dog", "at fall", "more blossom")
 
 
-def examples_for(bundled: bool) -> tuple[Example, ...]:
-    return STORYBOOK if bundled else PAPER
+def with_steps(examples: tuple[Example, ...], steps: int | None) -> tuple[Example, ...]:
+    """The examples with so many steps each; None: with their own."""
+    return examples if steps is None else tuple(replace(example, steps=steps) for example in examples)
+
+
+def examples_for(bundled: bool, steps: int | None = None) -> tuple[Example, ...]:
+    """The bundled model's examples or the paper's."""
+    return with_steps(STORYBOOK if bundled else PAPER, steps)

@@ -58,7 +58,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
 
     def __init__(self, engine: Engine, sessions: Sessions) -> None:
         super().__init__(engine, sessions)
-        self.examples = examples_for(engine.bundled)
+        self.examples = examples_for(engine.bundled, engine.steps)
 
     # --- the page opens and closes ------------------------------------------------------------------
 

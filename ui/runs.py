@@ -330,7 +330,7 @@ class Runs:
     def reading(self, session: Session) -> Reading:
         controls, source = session.controls or Controls.fresh(), session.source
         text = controls.prompt if source is None else source.prompt.text
-        first = examples_for(self.engine.bundled)[0]
+        first = examples_for(self.engine.bundled, self.engine.steps)[0]
         if source is None and text == first.prompt:  # as the page opens
             text = first.source
         steps = controls.timeline["steps"] if source is None else source.steps

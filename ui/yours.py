@@ -10,7 +10,7 @@ import gradio as gr
 
 from . import pictures
 from .controls import Controls, example_controls
-from .examples import YOURS
+from .examples import YOURS, with_steps
 from .sessions import Session
 from .telling import inverted, listed, settings_of
 from .widgets import line, seconds
@@ -126,7 +126,8 @@ class YoursHandlers:
         if n is None or not 0 <= n < len(YOURS):
             return
         self.engine.wait()
-        example, session = YOURS[n], self.sessions.get(request.session_hash)
+        example = with_steps(YOURS, self.engine.steps)[n]
+        session = self.sessions.get(request.session_hash)
         session.controls = example_controls(example)
         path = str(pictures.path_of(example.picture))
         yield {
