@@ -154,8 +154,7 @@ class ExploreHandlers:
         cell = sheet.cells[n]
         if not same_source(cell.settings, settings_of_source(sheet.source)):
             if session.source.origin is not None or cell.settings != settings_of_source(session.source):
-                states = self.engine.p2p.record(**cell.settings)
-                if not (yield from self.run_source(session, states, clock)):
+                if not (yield from self.run_generated(session, cell.settings, clock)):
                     return
         elif session.source is not sheet.source:
             self.have(session, sheet.source, sheet.source_path)

@@ -177,13 +177,13 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         session = self.sessions.get(request.session_hash)
         old, meant = session.source, session.controls or Controls.fresh()
         settings = {
+            "prompt": prompt,
             "seed": seed,
             "steps": steps,
             "guidance_scale": guidance,
             "negative_prompt": negative or "",
         }
-        states = self.engine.p2p.record(prompt, **settings)
-        if not (yield from self.run_source(session, states, clock)):
+        if not (yield from self.run_generated(session, settings, clock)):
             return
         controls = session.controls or meant
         follows = old is not None and old.prompt.text != prompt and controls.prompt == meant.prompt
@@ -311,7 +311,8 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         }
         have = session.source
         if have is None or any(have.to_dict()[name] != value for name, value in settings.items()):
-            states = self.engine.p2p.record(**settings)
-            if not (yield from self.run_source(session, states, clock)):
+            if not (yield from self.run_generated(session, settings, clock)):
                 return
+        if n == 0 and self.engine.bundled:
+            self.sessions.opens_with(session.source)
         yield from self.run_edit(session, clock)

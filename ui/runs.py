@@ -30,6 +30,7 @@ log = logging.getLogger("p2p.ui")
 Update = dict[str, Any]
 Updates = Iterator[Update]
 PREVIEW_EVERY = 0.2  # seconds; a frame costs about 30 ms on its way
+PREVIEW_REST = 3  # on a slow machine, so many times what a frame has cost
 THUMB = 72
 NO_SOURCE = "There is no source picture yet. Press Generate first."
 GONE = (
@@ -197,6 +198,21 @@ class Runs:
         yield {"picture": (session.source_path, session.source_path), "look": {}}
         return True
 
+    def run_generated(
+        self, session: Session, settings: dict[str, Any], clock: float
+    ) -> Generator[Update, None, bool]:
+        """Generate a source into the session, or take the same one from whoever has it. False if the page
+        wanted something else meanwhile."""
+        source = self.sessions.known(settings)
+        if source is None:
+            if not (yield from self.run_source(session, self.engine.p2p.record(**settings), clock)):
+                return False
+            self.sessions.made(settings, session.source)
+            return True
+        self.have(session, source)
+        yield {"picture": (session.source_path, session.source_path), "look": {}}
+        return True
+
     def have(self, session: Session, source: Any, path: str = "") -> None:
         """The session's source is another one. path: of its picture, if that is there."""
         before = session.sources()
@@ -286,7 +302,8 @@ class Runs:
         self, session: Session, states: Any, clock: float, doing: str, before: str | None, kind: str = "edit"
     ) -> Generator[Update, None, Any]:
         """Run a generator of states with previews. Its result, or None if the page wants something else."""
-        p2p, last, index, total = self.engine.p2p, 0.0, 0, 0
+        p2p, index, total = self.engine.p2p, 0, 0
+        due = 0.0  # when the next preview is
         try:
             while True:
                 if session.outdated(clock, kind):
@@ -297,14 +314,15 @@ class Runs:
                 except StopIteration as stop:
                     return stop.value
                 index, total = state.index, state.total
-                if index < total and time.perf_counter() - last > PREVIEW_EVERY:
+                if index < total and (begun := time.perf_counter()) > due:
                     picture = pictures.preview(p2p.preview(state))
                     words = f"{doing} — step {index} of {total}"
                     yield {
                         "picture": (before or picture, picture),
                         "line": line("busy", words, step=index, total=total),
                     }
-                    last = time.perf_counter()
+                    now = time.perf_counter()
+                    due = now + max(PREVIEW_EVERY, PREVIEW_REST * (now - begun))
         finally:
             states.close()
 

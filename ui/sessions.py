@@ -6,6 +6,7 @@ callers get a source id, which nobody can guess.
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 import shutil
@@ -13,10 +14,11 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 MOST_SESSIONS = 64
 MOST_API_SOURCES = 32
@@ -165,6 +167,8 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._api: OrderedDict[str, Any] = OrderedDict()
         self._lost: OrderedDict[str, None] = OrderedDict()  # pages whose sessions were freed for room
+        self._made: WeakValueDictionary[str, Any] = WeakValueDictionary()  # sources by their settings
+        self._first: Any = None
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -209,6 +213,22 @@ class Sessions:
             held = session.sources()
             self._release({key: source for key, source in before.items() if key not in held})
 
+    def made(self, settings: Mapping[str, Any], source: Any) -> None:
+        """A picture was generated with these settings, by the one model that the app has."""
+        with self._lock:
+            self._made[json.dumps(settings, sort_keys=True)] = source
+
+    def known(self, settings: Mapping[str, Any]) -> Any:
+        """The source that these settings make, if a page has it; else None."""
+        with self._lock:
+            source = self._made.get(json.dumps(settings, sort_keys=True))
+            return source if source is not None and source.key in self._held() else None
+
+    def opens_with(self, source: Any) -> None:
+        """Keep what every page opens with: only the first one waits for it."""
+        with self._lock:
+            self._first = self._first or source
+
     def add_api_source(self, source: Any) -> str:
         """Keep a source for API callers; returns its id."""
         name = secrets.token_urlsafe(12)
@@ -226,10 +246,15 @@ class Sessions:
                 self._api.move_to_end(name)
             return self._api.get(name)
 
-    def _release(self, sources: dict[str, Any]) -> None:
-        held = {source.key for source in self._api.values()}
+    def _held(self) -> set[str]:
+        """Keys of the sources that somebody has."""
+        held = {source.key for source in (*self._api.values(), self._first) if source is not None}
         for session in self._sessions.values():
             held |= set(session.sources())
+        return held
+
+    def _release(self, sources: dict[str, Any]) -> None:
+        held = self._held()
         for key, source in sources.items():
             if key not in held:
                 self._forget(source)
