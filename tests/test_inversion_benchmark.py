@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.inversion import GENERATED, GUIDANCES, METHODS, asked, main, picked, read_rows, variants
+from benchmarks import inversion
+from benchmarks.inversion import GENERATED, METHODS, asked, main, picked, read_rows, variants
 
 
 def test_a_swap_of_each_scene_and_every_kind() -> None:
@@ -31,8 +32,12 @@ def test_a_swap_of_each_scene_and_every_kind() -> None:
             )
 
 
+GUIDANCES = (1.0, 7.5)
+
+
 @pytest.mark.timeout(600)
-def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path) -> None:
+def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inversion, "GUIDANCES", GUIDANCES)
     rows, out = tmp_path / "rows", tmp_path / "docs"
     given = ["--pictures", "2", "--null-text", "1", "--steps", "4", "--timed-steps", "2", "--closer", "1"]
     given += ["--rows", str(rows), "--out", str(out)]

@@ -132,6 +132,7 @@ def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
 def previews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step is shown, so that a test can do something after each."""
     monkeypatch.setattr(runs, "PREVIEW_EVERY", -1.0)
+    monkeypatch.setattr(runs, "PREVIEW_REST", 0)
 
 
 def until(updates: Any, text: str) -> dict[str, Any]:
@@ -140,6 +141,48 @@ def until(updates: Any, text: str) -> dict[str, Any]:
         if "line" in update and text in said(update):
             return update
     raise AssertionError(f"The line never said {text!r}.")
+
+
+def recordings(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The settings of every source that is generated from now on."""
+    asked: list[dict[str, Any]] = []
+    record = handlers.engine.p2p.record
+    monkeypatch.setattr(handlers.engine.p2p, "record", lambda **k: asked.append(k) or record(**k))
+    return asked
+
+
+def test_two_pages_with_the_same_picture_have_one_source(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = recordings(handlers, monkeypatch)
+    begun(handlers)
+    begun(handlers, "other")
+    one, other = (handlers.sessions.get(name) for name in ("me", "other"))
+    assert len(asked) == 1 and one.source is other.source and one.source_path != other.source_path
+    handlers.sessions.close("me")
+    assert last(handlers.edit(*boards(CASTLE), 1.0, who("other")))["line"]["kind"] == "done"
+    assert len(asked) == 1 and handlers.engine.p2p.cache.steps(other.source.key) == STEPS
+    handlers.sessions.close("other")
+    assert handlers.engine.p2p.cache.steps(other.source.key) == 0
+    begun(handlers, "third")
+    assert len(asked) == 2, "what nobody has is made again"
+    begun(handlers, "third", prompt=CASTLE)
+    assert len(asked) == 3
+
+
+def test_only_the_first_page_waits_for_what_all_open_with(
+    p2p: PromptToPrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(p2p=p2p, steps=STEPS)
+    engine.model = "storybook"
+    handlers = Handlers(engine, Sessions(forget=p2p.forget))
+    asked = recordings(handlers, monkeypatch)
+    first = last(handlers.first("", 0.0, who()))
+    assert f"recomputed {STEPS} of {STEPS} steps" in said(first) and len(asked) == 1
+    handlers.sessions.close("me")
+    second = last(handlers.first("", 0.0, who("other")))
+    assert f"recomputed 0 of {STEPS} steps" in said(second) and len(asked) == 1
+    p2p.forget(handlers.sessions.get("other").source)
 
 
 SOURCES = {
@@ -258,6 +301,7 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
 
 def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     previews(monkeypatch)
+    monkeypatch.setattr(runs, "ECHO", 600.0)  # however long this takes
     begun(handlers)
     done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
     other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
