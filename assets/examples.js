@@ -17,5 +17,5 @@ element.addEventListener('click', (e) => {
   const button = e.target.closest('.example');
   if (button) put({ clicked: Number(button.dataset.i) }, 'select');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

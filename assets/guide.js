@@ -74,6 +74,6 @@ element.addEventListener('change', (e) => {
 element.addEventListener('input', (e) => e.stopPropagation());
 window.addEventListener('keydown', (e) => { if (e.key === 'Escape' && open) toggle(false); });
 window.addEventListener('p2p-guide', () => toggle());
-watch('value', draw);
+watch('value', arrived);
 draw();
 if (open && document.activeElement === document.body) board()?.querySelector('.close')?.focus({ preventScroll: true });

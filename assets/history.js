@@ -45,5 +45,5 @@ element.addEventListener('click', (e) => {
   const i = Number(button.dataset.i);
   if (comparing) { comparing = false; put({ against: i }, 'apply'); } else put({ clicked: i, against: null }, 'select');
 });
-watch('value', draw);
+watch('value', arrived);
 draw();

@@ -321,6 +321,10 @@ def test_stop_stops(desk: Desk) -> None:
 
 def test_windows_presets_and_region(desk: Desk) -> None:
     before = desk.runs()
+    desk.fader("hill").focus()
+    desk.page.keyboard.press("PageUp")  # an edit that no other page has made
+    desk.wait_for_new(before)
+    before = desk.runs()
     desk.page.get_by_role("button", name="balanced").click()
     line = desk.wait_for_new(before)
     assert 0 < reused(line)[2] < STEPS

@@ -85,7 +85,7 @@ def test_windows_of_one_word_and_of_the_faders(desk: Desk) -> None:
     assert lane.locator(".label").inner_text() == "castle"
     before = desk.runs()
     lane.locator("input.end").focus()
-    for _ in range(4):
+    for _ in range(2):
         desk.page.keyboard.press("ArrowLeft")
     desk.wait_for_new(before)
     line = desk.settled()

@@ -18,6 +18,7 @@ from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_tex
 from p2p_core.masks import mask_array
 from ui import Engine, keeping, runs
 from ui.axes import Cell, axes, cells
+from ui.board import script
 from ui.controls import Controls, of_edit, read
 from ui.desk import Desk, keys, weights_by_number, with_words
 from ui.explore import Explore, Sheet, exported
@@ -29,6 +30,7 @@ from ui.sessions import Session, Sessions
 from ui.timeline import Timeline
 from ui.turns import Turns
 from ui.widgets import Guide, History
+from ui.wiring import stamped
 
 from . import tiny
 
@@ -183,6 +185,15 @@ def test_only_the_first_page_waits_for_what_all_open_with(
     second = last(handlers.first("", 0.0, who("other")))
     assert f"recomputed 0 of {STEPS} steps" in said(second) and len(asked) == 1
     p2p.forget(handlers.sessions.get("other").source)
+
+
+@pytest.mark.parametrize("name", ["history", "examples", "yours_examples", "guide", "desk", "look"])
+def test_what_somebody_clicks_knows_what_came_before(name: str) -> None:
+    """A value that was wished for before a click must not take the click back (`assets/common.js`)."""
+    value = stamped({name: {"clicked": None}, "prompt": "a"}, 5.0)
+    assert value == {name: {"clicked": None, "at": 5.0}, "prompt": "a"}
+    assert "watch('value', arrived)" in script(name.removeprefix("yours_"))
+    assert stamped({name: {"clicked": None}}, None) == {name: {"clicked": None}}
 
 
 SOURCES = {
@@ -790,12 +801,12 @@ def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
     begun(handlers)
     last(handlers.edit(*boards(CASTLE), 1.0, who()))
     done = last(handlers.edit(*boards("a red house on a hill"), 9.0, who()))
-    both = last(handlers.compare(History.clean({"against": 0}), who()))
+    both = last(handlers.compare(History.clean({"against": 0}), 9.0, who()))
     session = handlers.sessions.get("me")
     assert both["picture"][0] == session.history[0].path and both["history"]["against"] == 0
     assert CASTLE in said(both)
-    assert last(handlers.compare(History.clean({}), who()))["picture"][0] == done["picture"][0]
-    assert last(handlers.compare(History.clean({"against": 9}), who()))["history"]["against"] is None
+    assert last(handlers.compare(History.clean({}), 9.0, who()))["picture"][0] == done["picture"][0]
+    assert last(handlers.compare(History.clean({"against": 9}), 9.0, who()))["history"]["against"] is None
 
 
 def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
@@ -833,7 +844,7 @@ def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers:
         item["title"] for item in done["history"]["items"]
     ]
     assert all(item["src"].startswith("data:image/jpeg") for item in back["history"]["items"])
-    cold = last(handlers.compare(History.clean({"against": 0}), who("again")))
+    cold = last(handlers.compare(History.clean({"against": 0}), 9.0, who("again")))
     assert cold["line"]["kind"] == "error" and "loaded again" in said(cold)
     recalled = last(handlers.recall(History.clean({"clicked": 0}), 4.0, who("again")))
     assert session.result.image.tobytes() == first and recalled["history"]["current"] == 0
@@ -889,7 +900,7 @@ def test_compare_works_for_an_edit_whose_region_was_shown(handlers: Handlers) ->
     region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1, "show": True})
     first = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
     last(handlers.edit(*boards("a red tree on a hill"), 9.0, who()))
-    both = last(handlers.compare(History.clean({"against": 0}), who()))
+    both = last(handlers.compare(History.clean({"against": 0}), 9.0, who()))
     session = handlers.sessions.get("me")
     assert both["history"]["against"] == 0 and both["picture"][0] == session.history[0].path
     assert session.history[0].path != first["picture"][1], "the plain picture, without the region over it"

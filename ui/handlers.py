@@ -248,7 +248,7 @@ class Handlers(LookHandlers, ExploreHandlers, TakeHandlers, PaintHandlers, Yours
         yield from self.run_edit(session, clock)
 
     @sentences
-    def compare(self, history: dict, request: gr.Request) -> Updates:
+    def compare(self, history: dict, clock: float, request: gr.Request) -> Updates:
         """Another edit beside the one that is shown, instead of the source."""
         session = self.sessions.get(request.session_hash)
         n, mine = history["against"], session.current

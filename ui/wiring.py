@@ -40,7 +40,9 @@ MAPS = (
     "maps_edit_png",
     "line",
 )
-STAMPED = ("line", "desk", "timeline", "region", "look")
+STAMPED = (
+    "line", "desk", "timeline", "region", "look", "history", "examples", "yours_examples", "guide",
+)  # fmt: skip
 SHEET = ("picture", "explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
 KEPT = (
@@ -183,7 +185,10 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
 
     runs([page["line"].apply], handlers.next_source, (), EVERYTHING, anew=True)
     runs([page["guide"].select], handlers.walk, ("guide",), (*EVERYTHING, "guide"), anew=True)
-    on([page["history"].apply], handlers.compare, ("history",), ("picture", "history", "line"), **free)
+    on(
+        [page["history"].apply], handlers.compare, ("history", "clock"), ("picture", "history", "line"),
+        js=CLOCK, **free,
+    )  # fmt: skip
 
     runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
     runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING, anew=True)
