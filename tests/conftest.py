@@ -32,13 +32,18 @@ prompt_to_prompt.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def of_browser(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A worker takes whole files; the tests of the browser are one, whatever file they stand in."""
+    item.add_marker(pytest.mark.xdist_group("browser" if of_browser(item) else item.path.stem))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked `gpu` needs one. A worker takes whole files; the browser's are one, and the first."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
-    for item in items:
-        browser = item.get_closest_marker("browser") is not None
-        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
+    """What is marked `gpu` needs one. The browser's tests, which take longest, come first."""
+    items.sort(key=lambda item: not of_browser(item))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

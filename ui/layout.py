@@ -23,6 +23,12 @@ MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
 # A handle between two pictures for the keyboard and screen readers; `assets/stage.js` ties it to Gradio's.
 SPLIT = '<input type="range" min="0" max="100" value="50" aria-label="line between {} and {}" hidden>'
+# The brush for those who have no mouse; `assets/brush.js` moves it.
+BRUSH = (
+    '<div class="keybrush" tabindex="0" role="application" aria-roledescription="brush" '
+    'aria-label="Brush by keys. Arrow keys move it, with Shift a little. Space puts it down and lifts it.">'
+    "<b>by keys</b> arrows move, Space paints<i></i><span class=unseen role=status></span></div>"
+)
 SIDES = '<span class="side before"></span><span class="side after"></span>'
 
 
@@ -149,6 +155,7 @@ def build_page(examples: tuple[Example, ...], guidance: float, status: dict, hel
                     eraser=gr.Eraser(default_size=40),
                 )  # fmt: skip
                 with gr.Row(elem_id="painting-bar"):
+                    gr.HTML(BRUSH, js_on_load=script("brush"), apply_default_css=False, elem_id="keybrush")
                     c["use_paint"] = gr.Button("Use it", variant="primary", elem_id="use-paint", min_width=0)
                     c["wipe_paint"] = gr.Button("Wipe", elem_id="wipe-paint", min_width=0)
                     c["close_paint"] = gr.Button("Cancel", elem_id="close-paint", min_width=0)

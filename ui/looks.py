@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -219,12 +220,11 @@ class LookHandlers:
 
 
 def across(panels: Sequence[Any], which: str) -> int:
-    """Columns of a figure: six words, or the steps of one word and their mean."""
-    return (
-        max(1, min(6, len(panels)))
-        if which == VIEWS[0]
-        else len({t.split(" \u00b7 ")[-1] for t, _ in panels})
-    )
+    """Columns of a figure: up to six words in rows of like length, or one word's steps and their mean."""
+    if which == VIEWS[0]:
+        rows = max(1, math.ceil(len(panels) / 6))
+        return max(1, math.ceil(len(panels) / rows))
+    return len({t.split(" \u00b7 ")[-1] for t, _ in panels})
 
 
 def drawn_over(figures: Any, image: Any, heat: Any) -> str:
