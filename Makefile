@@ -13,7 +13,7 @@ demo: $(VENV)/.app
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/.dev
 	P2P_FUZZ=1000 $(BIN)/python -m pytest tests/test_photos.py -k mutated -s $(ARGS)

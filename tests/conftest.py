@@ -30,15 +30,24 @@ def _on_the_cpu(device: str | torch.device | None) -> torch.device:
 # tests compare in float32 unless they say otherwise; those of a GPU ask for it and are marked so
 prompt_to_prompt.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
+PAGES = ("test_browser", "test_browser_access", "test_browser_desk", "test_yours")  # files with such tests
 
 
 def of_browser(item: pytest.Item) -> bool:
     return item.get_closest_marker("browser") is not None
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A worker takes whole files; the tests of the browser are one, whatever file they stand in."""
-    item.add_marker(pytest.mark.xdist_group("browser" if of_browser(item) else item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker takes whole files, which share models. Files with pages are one: two apps at once are slow."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "pages" if Path(file).stem in PAGES else file
+
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

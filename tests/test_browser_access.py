@@ -276,6 +276,26 @@ def test_control_enter_in_the_source_generates(desk: Desk) -> None:
     )
 
 
+def test_a_region_is_painted_by_keys(desk: Desk) -> None:
+    page = desk.page
+    page.locator(".region .paint").focus()
+    page.keyboard.press("Enter")
+    page.locator("#painter canvas").first.wait_for(timeout=PATIENCE)
+    brush = page.locator(".keybrush")
+    for _ in range(20):  # the canvas takes strokes once it has loaded, and tells of them a little later
+        brush.focus()
+        for key in ("ArrowLeft", "ArrowLeft", "Space", *["ArrowRight"] * 4, "Shift+ArrowDown", "Space"):
+            page.keyboard.press(key)
+        assert brush.locator(".unseen").inner_text().endswith("lifted")
+        before = desk.runs()
+        page.locator("#use-paint").focus()
+        page.keyboard.press("Enter")
+        if "Nothing is painted" not in desk.answered():
+            break
+    line = desk.wait_for_new(before)
+    assert 0 < int(re.search(r"region covers (\d+)%", line)[1]) < 60
+
+
 # --- what is said ---------------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ def png(size: tuple[int, int]) -> str:
         "A" * 500_000, np.zeros((2, 2, 3)), np.full((4, 4), 2.0), np.full((4, 4), np.nan),
         np.zeros((0, 4)), [["a"]], {}, 5,
     ],
-    ids=str,
+    ids=lambda mask: str(mask)[:40],
 )  # fmt: skip
 def test_what_is_no_mask_is_told(mask: object) -> None:
     with pytest.raises(BadBlend, match=r"[Mm]ask"):
