@@ -309,7 +309,7 @@ def test_only_the_end_of_a_run_is_read_out(desk: Desk) -> None:
         }"""
     )
     before = desk.runs()
-    desk.page.get_by_role("button", name="balanced").click()
+    desk.page.get_by_role("button", name="off", exact=True).click()  # an edit that no other page has made
     text = desk.wait_for_new(before)
     desk.settled()
     said = desk.page.evaluate("() => window.said_")
