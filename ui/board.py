@@ -7,6 +7,7 @@ What comes back from the browser can be anything: `clean` turns it into data of 
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Board(gr.HTML):
         super().__init__(
             value=self.clean(value),
             html_template=f'<div class="board {self.script}"></div>',
-            js_on_load="\n".join(script(name) for name in ("common", self.script)),
+            js_on_load=scripts("common", self.script),
             apply_default_css=False,
             **kwargs,
         )
@@ -55,9 +56,16 @@ class Board(gr.HTML):
         return self.clean(None)
 
 
+@functools.cache
 def script(name: str) -> str:
     """The text of `assets/<name>.js`."""
     return (ASSETS / f"{name}.js").read_text(encoding="utf-8")
+
+
+@functools.cache
+def scripts(*names: str) -> str:
+    """The texts of several, one after the other; once in memory however many components have it."""
+    return "\n".join(script(name) for name in names)
 
 
 def number(value: Any, low: float, high: float, default: float) -> float:
