@@ -31,6 +31,7 @@ from typing import Any
 import torch
 
 from p2p_core import Edit, PromptToPrompt, Source
+from p2p_core.compiling import compile_regions
 from tests import by_hand, side_by_side
 
 from . import speed_report as report
@@ -335,6 +336,30 @@ def tiers(p2p: PromptToPrompt, steps: int, rounds: int) -> list[Table]:
     return table
 
 
+def compiled(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
+    """An edit before and after the regions are compiled, which they stay: the last to be measured."""
+    last: dict[str, torch.Tensor] = {}
+
+    def edit(name: str) -> None:
+        p2p.forget_edits()
+        last[name] = final_latents(p2p.stream(source, EDIT))
+
+    plain = Times(rounds, True, plain=lambda: edit("plain"))
+    regions = compile_regions(p2p.pipe.unet)
+    begun = time.perf_counter()
+    edit("compiled")
+    first = time.perf_counter() - begun
+    after = Times(rounds, True, compiled=lambda: edit("compiled"))
+    gap = (last["compiled"] - last["plain"]).abs().max() / last["plain"].abs().max()
+    return {
+        "regions": regions,
+        "seconds_first": first,
+        "seconds_plain": plain.median("plain"),
+        "seconds_compiled": after.median("compiled"),
+        "largest_difference_of_latents": float(gap),
+    }
+
+
 def machine() -> Table:
     """What it runs on, and how busy that is."""
     info = Path("/proc/cpuinfo")
@@ -354,6 +379,7 @@ def measure(
     steps: int | None = None,
     rounds: int | None = None,
     full: bool = False,
+    compile_too: bool = False,
     save: Callable[[Table], None] = lambda _table: None,
 ) -> Table:
     """All measurements of one model; of a large one on a CPU only the edit against side by side.
@@ -392,9 +418,13 @@ def measure(
             "costs": lambda: costs(p2p, source, min(rounds, 2)),
             "tiers": lambda: tiers(p2p, N, min(rounds, 2)),
         }
+    if compile_too or p2p.device.type == "cuda":
+        sections["compiled"] = lambda: compiled(p2p, source, rounds)
     for section, run in sections.items():
         if section == "tiers":  # what lies on the device for the others is in its way
             p2p.forget(source)
+        if section == "compiled" and not p2p.cache.steps(source.key):
+            source = p2p.generate(PROMPT, seed=1, steps=N, guidance_scale=GUIDANCE)
         table[section] = run()
         where["load_average_after"] = round(os.getloadavg()[0], 1)
         save(table)
@@ -408,6 +438,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="default: 50, of large models on a CPU 1 or 2")
     parser.add_argument("--rounds", type=int, help="default: 7, of large models on a CPU 1 or 2")
     parser.add_argument("--full", action="store_true", help="everything, of large models on a CPU too")
+    parser.add_argument("--compiled", action="store_true", help="compiled regions too, as always on a GPU")
     parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
     args = parser.parse_args(argv)
     for name in NAMES if args.model == "all" else (args.model,):
@@ -416,7 +447,7 @@ def main(argv: list[str] | None = None) -> None:
             if args.out:
                 report.written(args.out, name, table)
 
-        table = measure(name, args.steps, args.rounds, args.full, save)
+        table = measure(name, args.steps, args.rounds, args.full, args.compiled, save)
         print(report.markdown(name, table), end="\n\n", flush=True)
         save(table)
 

@@ -79,6 +79,13 @@ def markdown(name: str, table: Table) -> str:
         lines.append(
             f"| an edit, source in {row['where']} | {row['seconds']:.2f} s, {row['megabytes']:.1f} MB | |"
         )
+    if "compiled" in table:
+        c = table["compiled"]
+        lines += [
+            f"| an edit, {c['regions']} regions compiled | {c['seconds_compiled']:.2f} s, not compiled "
+            f"{c['seconds_plain']:.2f} s | |",
+            f"| the first run, which compiles them | {c['seconds_first']:.0f} s | |",
+        ]
     if "costs" in table:
         lines += _costs(table["costs"])
     return "\n".join([*lines, *_others(name, table)])

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .attention import Call, Processor, Site, find_sites, installed
+from .compiling import compile_regions
 from .errors import BadLatents, BadSize, UnsupportedModel, shown
 from .loading import MORE, PARTS, find_preview_vae
 from .memory import decode_fits, empty_cache, free_bytes
@@ -34,6 +35,7 @@ class Model:
         name: str,
         preview_vae: Any = None,
         offload: bool = False,
+        compiled: bool = False,
     ) -> None:
         missing = [part for part in PARTS if getattr(pipe, part, None) is None]
         if missing:
@@ -68,6 +70,8 @@ class Model:
         if device.type == "cuda":  # what convolutions run fastest on there
             for part in (pipe.unet, pipe.vae):
                 part.to(memory_format=torch.channels_last)
+        if compiled:
+            compile_regions(pipe.unet)
         self.unet = pipe.unet
         self._version = ""
         self.sites = find_sites(self.unet)

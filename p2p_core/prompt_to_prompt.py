@@ -62,7 +62,9 @@ class PromptToPrompt(RealPictures):
     to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
     preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
     (on a GPU, if it is in the Hub's cache), or None. offload: text encoders and autoencoder are on the GPU
-    only while they work, which saves its memory.
+    only while they work, which saves its memory. compiled: `torch.compile` for what lies between the UNet's
+    attention layers (see `compiling`): the first run takes a minute or two longer, the others less time; it
+    pays on a GPU, and needs a C++ compiler on a CPU.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -85,11 +87,12 @@ class PromptToPrompt(RealPictures):
         inversion_bytes: int | None = None,
         preview_vae: Any = None,
         offload: bool = False,
+        compiled: bool = False,
         model_name: str = "",
     ) -> None:
         chosen = choose_device(device)
         name = model_name or checks.pipe_name(pipe)
-        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae, offload)
+        self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae, offload, compiled)
         self.lock = threading.RLock()
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
@@ -117,6 +120,7 @@ class PromptToPrompt(RealPictures):
         inversion_bytes: int | None = None,
         preview_vae: Any = "auto",
         offload: bool = False,
+        compiled: bool = False,
         config: str | Path | None = None,
         on_progress: Progress | None = None,
     ) -> PromptToPrompt:
@@ -139,6 +143,7 @@ class PromptToPrompt(RealPictures):
             inversion_bytes=inversion_bytes,
             preview_vae=preview_vae,
             offload=offload,
+            compiled=compiled,
             model_name=str(name),
         )
 

@@ -40,7 +40,7 @@ def made(kind: type[gr.Blocks]) -> tuple[gr.Blocks, dict[str, Any], Any]:
 
 
 def sent(demo: gr.Blocks, fn: Any, updates: Any, state: SessionState) -> list[Any]:
-    """What goes to the page. Of an HTML that is left out Gradio says "props: nothing", which is left out here."""
+    """What goes to the page. Of an HTML that is left out Gradio says "props: nothing", which is no matter."""
     answer = asyncio.run(demo.postprocess_data(fn, updates, state))
     nothing = {**gr.skip(), "props": gr.skip()}
     return [gr.skip() if value == nothing else value for value in answer]

@@ -5,10 +5,10 @@ applies that difference to the very object that the earlier message holds. If th
 earlier message yet, its value is gone: a board that is set by one yield and left alone by the next keeps what
 it had. Here a value that has changed is sent whole.
 
-Gradio also makes a new component for every output that an update leaves out, a millisecond each; and because a
-new component has a new number, the page's state keeps every one of them, with the value that it came to hold,
-for as long as the page is open. Here outputs that are left out are left alone, and a component that does
-change keeps its number.
+Gradio also makes a new component for every output that an update leaves out, a millisecond each; and because
+a new component has a new number, the page's state keeps every one of them, with the value that it came to
+hold, for as long as the page is open. Here outputs that are left out are left alone, and a component that
+does change keeps its number.
 """
 
 from __future__ import annotations
