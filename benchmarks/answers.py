@@ -90,9 +90,16 @@ def quick(
 
 
 def measured(
-    judge: Judge, task: Task, before: np.ndarray, pictures: dict[str, np.ndarray], *, drawn: bool
+    judge: Judge,
+    task: Task,
+    before: np.ndarray,
+    pictures: dict[str, np.ndarray],
+    *,
+    drawn: bool,
+    given: np.ndarray | None = None,
 ) -> Iterator[Row]:
-    """One row for each method's picture of one edit. before: the source's picture."""
+    """One row for each method's picture of one edit. before: the source's picture. given: the real picture
+    that it was inverted from, without what the autoencoder loses."""
     first, *after = judge.read([before, *pictures.values()])
     ideal = render(task.target, task.layout) if drawn else None
     outside = outside_of(changing(task, [first, *after], drawn=drawn))
@@ -109,6 +116,8 @@ def measured(
             "structure outside": structure(judge, before, picture, outside),
         }
         row["both"] = row["shown"] * row["kept"]
+        if given is not None:
+            row["psnr outside, picture"] = psnr(given, picture, outside)
         if ideal is not None:
             row["psnr to ideal"] = psnr(ideal, picture)
             row["structure to ideal"] = structure(judge, ideal, picture)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -33,9 +32,9 @@ from storybook.captions import caption
 from storybook.draw import render
 from storybook.judge import Judge
 
-from .edits import ROOT, Row, Studio, may_change, means, measured
+from .edits import ROOT, Row, Studio, means, measured
 from .inversion_report import figure, page
-from .measures import psnr, ssim
+from .measures import ssim
 from .tasks import Setting, Task, tasks
 
 METHODS = ("ddim", "negative_prompt", "direct", "null_text")
@@ -43,11 +42,13 @@ GENERATED = "generated"  # pictures, beside the four methods
 GUIDANCES = (1.0, 3.0, 7.5)
 SHOWN = 7.5  # the guidance scale of the figure, of the closer look and of what is asked
 FIGURE_ROWS = 8
-# Windows and blend of each kind, the same for drawings and for generated pictures, chosen on other scenes
-# (docs/edits-tuning.json).
+AFTER = 200  # scenes of the benchmark
+TRIED = (0.4, 0.5, 0.6, 0.7)
+# Windows of each kind, the same for drawings and for generated pictures, chosen on other scenes
+# (docs/edits-tuning.json); the blend's threshold, on yet others, by `--tune`.
 SETTINGS = {
-    "subject": Setting(cross=0.0, self_=0.2, threshold=0.4),
-    "color": Setting(cross=0.7, self_=0.4, threshold=0.4),
+    "subject": Setting(cross=0.0, self_=0.2, threshold=0.6),
+    "color": Setting(cross=0.7, self_=0.4, threshold=0.6),
     "place": Setting(cross=0.9, self_=0.4),
     "style": Setting(cross=0.5, self_=0.2),
     "degree": Setting(cross=0.5, self_=0.4),
@@ -89,14 +90,10 @@ def rows_of(
     """A row for each variant of the edit."""
     pictures = {name: np.asarray(result.image) for name, result in results.items()}
     before = np.asarray(source.image)
-    for row in measured(judge, task, before, pictures, drawn=drawn):
+    given = None if source.inversion is None else np.asarray(source.pixels)
+    for row in measured(judge, task, before, pictures, drawn=drawn, given=given):
         name = row.pop("method")
         more = {"blend": name, "seconds": float(results[name].seconds)}
-        if drawn:  # against the picture itself, with what the autoencoder loses
-            outside = ~may_change(task)
-            given = np.asarray(source.pixels)
-            enough = outside.mean() > 0.05
-            more["psnr outside, picture"] = psnr(given, pictures[name], outside) if enough else math.nan
         yield {**base, **row, **more, "local": float(task.local)}
 
 
@@ -149,12 +146,13 @@ def measure(
 ) -> None:
     """Append to the file what it and its like don't hold yet, picture by picture."""
     begun = time.monotonic()
-    quick, slow = (*METHODS[:3], GENERATED), ("null_text",)
+    slow = ("null_text",)
+    generated = (*METHODS[:3], GENERATED)
     fitted = [edits for edits in todo if edits[0].number < null_text]
     jobs = [
         (edits, method, guidance)
         for guidance in reversed(GUIDANCES)
-        for these, methods in ((todo, quick), (fitted, slow))
+        for these, methods in ((todo, generated if guidance == SHOWN else METHODS[:3]), (fitted, slow))
         for edits in these
         for method in methods
     ]
@@ -238,6 +236,33 @@ def timed(model: str, task: Task, steps: int, methods: Sequence[str]) -> list[Ro
     return found
 
 
+def tuning(studio: Studio, count: int) -> list[Row]:
+    """Swaps at several thresholds of the blend, of drawings and of generated pictures, on scenes that come
+    after those of the benchmark."""
+    rows: list[Row] = []
+    for n, (task, *_) in enumerate(picked(AFTER + count)[AFTER:]):
+        if not task.local:
+            continue
+        best = SETTINGS["color" if task.word == "fluffy" else task.kind]
+        for picture in ("real", GENERATED):
+            if picture == "real":
+                source = inverted(studio, task, "direct", SHOWN)
+            else:
+                source = studio.generated(task.source, seed=2000 + task.number)
+            edits = {}
+            for threshold in TRIED:
+                edit = task.edit(replace(best, threshold=threshold))
+                edits[f"{threshold:g}"] = edit
+                edits[f"{threshold:g}, own pixels"] = edit.replace(
+                    blend=replace(edit.blend, keep_pixels=True)
+                )
+            results = {name: studio.p2p.edit(source, edit) for name, edit in edits.items()}
+            rows += rows_of(studio.judge, task, source, results, {"picture": picture}, drawn=False)
+            studio.p2p.forget(source)
+        print(f"{n + 1} of {count}", flush=True)
+    return means(rows, ("kind", "picture", "blend"))
+
+
 def asked(result: dict[str, Any]) -> list[dict[str, Any]]:
     """What the project asks of real pictures, and what was measured: (what, figure, holds)."""
     found: list[dict[str, Any]] = []
@@ -263,6 +288,16 @@ def asked(result: dict[str, Any]) -> list[dict[str, Any]]:
             what = f"direct, {blend}: at least the PSNR outside the region"
             figure = f"{real['psnr outside']:.1f} against {made['psnr outside']:.1f} dB"
             ask(what, figure, real["psnr outside"] >= made["psnr outside"])
+    own, made = (
+        beside.get((of, SHOWN, blend))
+        for of, blend in (("real", "blend, own pixels"), ("generated", "blend"))
+    )
+    if own and made:
+        what = (
+            "direct, blend with the picture's own pixels: at least that PSNR outside, to the picture itself"
+        )
+        figure = f"{own['psnr outside, picture']:.1f} against {made['psnr outside']:.1f} dB"
+        ask(what, figure, own["psnr outside, picture"] >= made["psnr outside"])
     for row in result["seconds"]:
         most = {"direct": 3.0, "null_text": 60.0}.get(row["method"])
         if most:
@@ -311,6 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=Path, default=ROOT / "runs" / "inversion", help="where rows are kept")
     parser.add_argument("--part", type=part_of, help="only measure this part, such as 1/2; no page")
     parser.add_argument("--report", action="store_true", help="measure no more pictures, only make the page")
+    parser.add_argument("--tune", type=int, help="only try thresholds of the blend, on so many other scenes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for inversion.*")
     args = parser.parse_args(argv)
 
@@ -321,6 +357,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:  # the way to noise is the same for all methods
         p2p = PromptToPrompt.from_pretrained(args.model, inversions=folder)
         studio = Studio(p2p, Judge.load(), steps=args.steps, guidance=SHOWN)
+        if args.tune:
+            args.out.mkdir(parents=True, exist_ok=True)
+            file = args.out / "inversion-tuning.json"
+            file.write_text(json.dumps(tuning(studio, args.tune), indent=1) + "\n")
+            return
         if not args.report:
             file = args.rows / f"{mine + 1}-{parts}.jsonl"
             measure(studio, todo[mine::parts], null_text, file, read_rows(args.rows)[1])

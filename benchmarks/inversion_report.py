@@ -115,7 +115,17 @@ def page(result: Mapping[str, Any]) -> str:
     text += "The same swaps, by direct inversion of a drawing and of a picture generated from its prompt.\n"
     text += "Here the outside is where the judge sees no subject, as it is known in both.\n\n"
     text += table(
-        ("picture", "guidance", "region", "edits", "shown", "rest kept", "both", "PSNR outside"),
+        (
+            "picture",
+            "guidance",
+            "region",
+            "edits",
+            "shown",
+            "rest kept",
+            "both",
+            "PSNR outside",
+            "to the picture",
+        ),
         [
             [
                 row["picture"],
@@ -123,7 +133,7 @@ def page(result: Mapping[str, Any]) -> str:
                 row["blend"],
                 str(row["edits"]),
                 *(share(row, name) for name in ("shown", "kept", "both")),
-                number(row, "psnr outside"),
+                *(number(row, name) for name in ("psnr outside", "psnr outside, picture")),
             ]
             for row in result["beside generated, swaps"]
         ],

@@ -246,7 +246,8 @@ def first_preview(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
 def costs(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
     """What an edit takes against steps and resolution, and each of several targets in one call."""
     N, (height, width) = source.steps, (source.height, source.width)
-    unit = 8 * p2p.model.factor
+    halvings = len(p2p.pipe.unet.config.block_out_channels) - 1
+    unit = 2**halvings * p2p.model.factor
 
     def seconds(of: Source, edits: list[Edit]) -> float:
         def run() -> None:

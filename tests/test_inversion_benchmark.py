@@ -45,7 +45,9 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: 
     assert not out.exists()
     file = rows / "1-2.jsonl"
     first, names = read_rows(rows)
-    assert names == {f"0 {method} {guidance:g}" for method in (*METHODS, GENERATED) for guidance in GUIDANCES}
+    assert names == {f"0 {method} {guidance:g}" for method in METHODS for guidance in GUIDANCES} | {
+        f"0 {GENERATED} 7.5"
+    }
     file.write_text(file.read_text()[:-60])  # stopped in the middle of its last line
     assert read_rows(rows)[1] == names - {"0 null_text 1"}
     main([*given, "--part", "1/2"])
@@ -70,7 +72,7 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: 
             own, same = (local[method, guidance, f"blend{tail}"] for tail in (", own pixels", ""))
             gained.append(own["psnr outside, picture"] - same["psnr outside, picture"])
     assert min(gained) > -1e-6 and sum(gained) > 1, "outside the region the picture's own pixels"
-    assert len(result["asked"]) == 9 and all(isinstance(row["holds"], bool) for row in result["asked"])
+    assert len(result["asked"]) == 10 and all(isinstance(row["holds"], bool) for row in result["asked"])
     text = (out / "inversion.md").read_text()
     assert "How well the picture comes back" in text and "| null-text | 7.5 | 1 |" in text
     with Image.open(out / "inversion.png") as picture:
@@ -80,9 +82,24 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: 
 def test_what_is_asked_can_fail() -> None:
     closer = [{"method": method, "steps": "50", "short of it": 2.0} for method in METHODS]
     beside = [
-        {"picture": of, "guidance": 7.5, "blend": "blend", "shown": shown, "psnr outside": db}
-        for of, shown, db in (("real", 0.8, 20.0), ("generated", 0.9, 21.0))
+        {"picture": of, "guidance": 7.5, "blend": blend, "shown": shown, "psnr outside": db}
+        for of, blend, shown, db in (("real", "blend", 0.8, 20.0), ("generated", "blend", 0.9, 21.0))
     ]
+    beside.append({"picture": "real", "guidance": 7.5, "blend": "blend, own pixels"})
+    beside[-1]["psnr outside, picture"] = 20.5
     seconds = [{"method": method, "steps": 50, "invert": 61.0} for method in METHODS]
     found = asked({"closer": closer, "beside generated, swaps": beside, "seconds": seconds})
-    assert len(found) == 7 and not any(row["holds"] for row in found)
+    assert len(found) == 8 and not any(row["holds"] for row in found)
+
+
+def test_thresholds_are_tried_on_other_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inversion, "TRIED", (0.4, 0.6))
+    main(["--tune", "1", "--steps", "2", "--rows", str(tmp_path / "rows"), "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "inversion-tuning.json").read_text())
+    tried = {(row["picture"], row["blend"]) for row in rows}
+    blends = [f"{threshold}{own}" for threshold in (0.4, 0.6) for own in ("", ", own pixels")]
+    assert tried == {(picture, blend) for picture in ("real", GENERATED) for blend in blends}
+    assert not (tmp_path / "inversion.md").exists()
+    of = {(row["picture"], row["blend"]): row for row in rows}
+    assert of["real", "0.6, own pixels"]["psnr outside, picture"] > of["real", "0.6"]["psnr outside, picture"]
+    assert "psnr outside, picture" not in of[GENERATED, "0.6"]
