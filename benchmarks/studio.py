@@ -40,7 +40,7 @@ class Studio:
 
     def encoded(self, picture: np.ndarray) -> torch.Tensor:
         vae = self.p2p.pipe.vae
-        x = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1
+        x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1
         return vae.encode(x).latent_dist.mean * vae.config.scaling_factor  # type: ignore[no-any-return]
 
     def edited(self, source: Source, edits: Iterable[Edit]) -> list[np.ndarray]:
