@@ -23,7 +23,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -381,11 +381,13 @@ def measure(
     rounds: int | None = None,
     full: bool = False,
     compile_too: bool = False,
+    only: Collection[str] = (),
     save: Callable[[Table], None] = lambda _table: None,
 ) -> Table:
     """All measurements of one model; of a large one on a CPU only the edit against side by side.
 
-    save: hears of the table after each section, so that a run that is cut off leaves what it has.
+    only: the sections to measure, others are left out. save: hears of the table after each section, so that
+    a run that is cut off leaves what it has.
     """
     default_steps, default_rounds, warm_up, expected = SETTINGS[name]
     where = machine()
@@ -411,7 +413,7 @@ def measure(
         "against_side_by_side": lambda: against_side_by_side(p2p, source, rounds, warm_up),
         "first_preview": lambda: first_preview(p2p, source, rounds),
     }
-    if name not in LARGE or full:
+    if name not in LARGE or full or only:
         sections |= {
             "cost_of_recording": lambda: cost_of_recording(p2p, source, rounds, warm_up),
             "exact_reuse": lambda: exact_reuse(p2p, source),
@@ -419,9 +421,11 @@ def measure(
             "costs": lambda: costs(p2p, source, min(rounds, 2)),
             "tiers": lambda: tiers(p2p, N, min(rounds, 2)),
         }
-    if compile_too or p2p.device.type == "cuda":
+    if compile_too or "compiled" in only or p2p.device.type == "cuda":
         sections["compiled"] = lambda: compiled(p2p, source, rounds)
     for section, run in sections.items():
+        if only and section not in only:
+            continue
         if section == "tiers":  # what lies on the device for the others is in its way
             p2p.forget(source)
         if section == "compiled" and not p2p.cache.steps(source.key):
@@ -439,6 +443,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="default: 50, of large models on a CPU 1 or 2")
     parser.add_argument("--rounds", type=int, help="default: 7, of large models on a CPU 1 or 2")
     parser.add_argument("--full", action="store_true", help="everything, of large models on a CPU too")
+    parser.add_argument(
+        "--sections",
+        nargs="+",
+        choices=report.SECTIONS,
+        default=(),
+        help="only these, beside what --out has already",
+    )
     parser.add_argument("--compiled", action="store_true", help="compiled regions too, as always on a GPU")
     parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
     args = parser.parse_args(argv)
@@ -446,9 +457,12 @@ def main(argv: list[str] | None = None) -> None:
 
         def save(table: Table, name: str = name) -> None:
             if args.out:
-                report.written(args.out, name, table)
+                try:
+                    report.written(args.out, name, table, beside=bool(args.sections))
+                except ValueError as error:
+                    parser.error(str(error))
 
-        table = measure(name, args.steps, args.rounds, args.full, args.compiled, save)
+        table = measure(name, args.steps, args.rounds, args.full, args.compiled, args.sections, save)
         print(report.markdown(name, table), end="\n\n", flush=True)
         save(table)
 

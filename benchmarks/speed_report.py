@@ -10,6 +10,10 @@ from matplotlib.figure import Figure
 
 Table = dict[str, Any]
 TITLE = ("# Speed", "`python -m benchmarks.speed`")
+SECTIONS = (
+    "against_side_by_side", "first_preview", "cost_of_recording", "exact_reuse", "sweep", "costs", "tiers",
+    "compiled",
+)  # fmt: skip
 FLOOR = 1.10  # an edit over diffusers' plain generation of one picture, at most
 # figures of others (seconds), with what is not the same there
 OTHERS = {
@@ -45,9 +49,9 @@ def markdown(name: str, table: Table) -> str:
     m = table["machine"]
     lines = [
         f"**{name}** ({table['weights']}): {table['picture']} pixels, {table['steps']} steps, "
-        f"{table['edit']}, {table['dtype']}; {table['rounds']} interleaved rounds. {m['processor']}, "
-        f"{m['cores']} cores, {m['threads']} threads, {m['device']}, torch {m['torch']}, load average "
-        f"{m['load_average_before']} to {m['load_average_after']}. A recorded source holds "
+        f"{table['edit']}, {table['dtype']}; {table['rounds']} interleaved rounds{_rounds(table)}. "
+        f"{m['processor']}, {m['cores']} cores, {m['threads']} threads, {m['device']}, torch {m['torch']}, "
+        f"load average {m['load_average_before']} to {m['load_average_after']}. A recorded source has "
         f"{table['source_megabytes']:.1f} MB.",
         "",
         "| what | measured | expected |",
@@ -175,9 +179,29 @@ def figure(name: str, table: Table) -> Figure:
     return made
 
 
-def written(out: Path, name: str, table: Table) -> None:
-    """Put a model's table beside those of others, as JSON, Markdown and, where there is one, a figure."""
+def _rounds(table: Table) -> str:
+    """What was measured by itself, in so many rounds."""
+    return "".join(f"; {what.replace('_', ' ')}: {n}" for what, n in table.get("rounds_of", {}).items())
+
+
+def written(out: Path, name: str, table: Table, *, beside: bool = False) -> None:
+    """Put a model's table beside those of others, as JSON, Markdown and, where there is one, a figure.
+
+    beside: its sections join those that the model has already, if they are of as many steps on the same
+    processor. Raises `ValueError` if they aren't.
+    """
     tables = json.loads(out.read_text()) if out.exists() else {}
+    if beside and name in tables:
+        known = tables[name]
+        for what in ("steps", "picture", "dtype", "device"):
+            if known[what] != table[what]:
+                raise ValueError(f"{out} has {what} {known[what]} of {name}; got {table[what]}.")
+        if known["machine"]["processor"] != table["machine"]["processor"]:
+            raise ValueError(f"{out} has figures of another processor: {known['machine']['processor']}.")
+        new = {key: value for key, value in table.items() if key not in known or key in SECTIONS}
+        rounds = known.get("rounds_of", {}) | {key: table["rounds"] for key in new if key in SECTIONS}
+        other = {key: n for key, n in rounds.items() if n != known["rounds"]}
+        table = {**known, **new, "rounds_of": other}
     tables[name] = table
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(tables, indent=2) + "\n")

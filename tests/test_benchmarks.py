@@ -52,6 +52,23 @@ def test_other_models_figures_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(json.loads(out.read_text())) == ["sd15", "tiny"]
 
 
+def test_a_section_by_itself_joins_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "speed.json"
+    asked = ["--model", "tiny", "--steps", "3", "--rounds", "1", "--out", str(out), "--sections"]
+    speed.main([*asked, "exact_reuse"])
+    alone = json.loads(out.read_text())["tiny"]
+    assert "exact_reuse" in alone and "sweep" not in alone and "against_side_by_side" not in alone
+    speed.main([*asked, "sweep", "first_preview", "--rounds", "2"])
+    both = json.loads(out.read_text())["tiny"]
+    assert both["exact_reuse"] == alone["exact_reuse"] and {"sweep", "first_preview"} <= both.keys()
+    assert both["rounds"] == 1 and both["rounds_of"] == {"sweep": 2, "first_preview": 2}
+    assert "1 interleaved rounds; first preview: 2; sweep: 2." in out.with_suffix(".md").read_text()
+    before = out.read_text()
+    with pytest.raises(SystemExit):
+        speed.main([*asked, "sweep", "--steps", "2"])
+    assert "has steps 3 of tiny; got 2" in capsys.readouterr().err and out.read_text() == before
+
+
 def test_the_equality_table(tmp_path: Path) -> None:
     out = tmp_path / "equality.json"
     equality.main(["--model", "tiny", "--steps", "4", "--out", str(out)])
