@@ -16,7 +16,7 @@ LAYERS = (
     {"photos"},
     {"edits"},
     {"plan", "attention", "cache", "shelf", "free_memory"},
-    {"sampler", "checks", "memory", "previews"},
+    {"sampler", "checks", "memory", "previews", "compiling"},
     {"texts", "tiers", "loading"},
     {"models"},
     {"runs"},
