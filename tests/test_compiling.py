@@ -44,48 +44,50 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     torch._dynamo.reset()
 
 
-def test_every_run_has_the_same_numbers(traced: list[Any]) -> None:
+def test_the_same_numbers_by_regions_that_are_compiled_once(traced: list[Any]) -> None:
     plain = PromptToPrompt(tiny.pipeline("v_prediction"))
     compiled = PromptToPrompt(tiny.pipeline("v_prediction"), compiled=True)
-    compiled.pipe.unet.load_state_dict(plain.pipe.unet.state_dict())
-    edits = [Edit(TARGET, cross_steps=(0, end), weights={"red": 1.5}) for end in (0.2, 0.6, 1.0)]
-    found = []
-    for p2p in (plain, compiled):
-        source = p2p.generate(SOURCE, steps=4, seed=3)
-        alone = p2p.edit(source, edits[0])
-        many = p2p.edit_many(source, edits)
-        unguided = p2p.generate(SOURCE, steps=2, seed=3, guidance_scale=1)
-        found.append([source.latents, unguided.latents, np.asarray(alone.image), *(r.latents for r in many)])
-    assert traced, "nothing was compiled"
-    for mine, want in zip(found[1], found[0], strict=True):
+    unet = compiled.pipe.unet
+    unet.load_state_dict(plain.pipe.unet.state_dict())
+    regions = [m for m in unet.modules() if type(m).__name__ in REGIONS]
+    names, processors = list(unet.state_dict()), dict(unet.attn_processors)
+    assert len(regions) > 8
+
+    def same(mine: Any, want: Any) -> None:
         assert np.array_equal(np.asarray(mine), np.asarray(want))
 
+    def both(run: Any) -> tuple[Any, Any]:
+        return run(compiled), run(plain)
 
-def test_each_region_is_compiled_once_for_all_edits(traced: list[Any]) -> None:
-    p2p = PromptToPrompt(tiny.pipeline("v_prediction"), compiled=True)
-    regions = [m for m in p2p.pipe.unet.modules() if type(m).__name__ in REGIONS]
-    assert len(regions) > 8
-    source = p2p.generate(SOURCE, steps=2)
-    p2p.edit(source, Edit(TARGET))
+    source, other = both(lambda p2p: p2p.generate(SOURCE, steps=3, seed=3))
+    same(source.latents, other.latents)
+    sources = {compiled: source, plain: other}
+    first = Edit(TARGET, cross_steps=(0, 0.6), weights={"red": 1.5})
+    same(*(result.image for result in both(lambda p2p: p2p.edit(sources[p2p], first))))
     assert len(traced) == len(regions)  # for two rows
-    p2p.edit_many(source, [Edit(TARGET, cross_steps=(0, n / 10)) for n in range(4)])
+
+    sweep = [Edit(TARGET, cross_steps=(0, n / 10)) for n in range(4)]
+    for mine, want in zip(*both(lambda p2p: p2p.edit_many(sources[p2p], sweep)), strict=True):
+        same(mine.latents, want.latents)
     assert len(traced) == 2 * len(regions)  # for any number of them
-    p2p.edit(source, Edit(TARGET, weights={"red": -1.0}, cross_steps=(0, 0.3), self_steps=(0.2, 0.9)))
-    p2p.edit_many(source, [Edit(f"{TARGET} {'big ' * n}") for n in range(3)])
-    p2p.generate(TARGET, steps=3, seed=2)
-    assert len(traced) == 2 * len(regions)
+
+    later = Edit(TARGET, weights={"red": -1.0}, cross_steps=(0, 0.3), self_steps=(0.2, 0.9))
+    same(*(result.latents for result in both(lambda p2p: p2p.edit(sources[p2p], later))))
+    longer = [Edit(f"{TARGET} {'big ' * n}") for n in range(3)]
+    for mine, want in zip(*both(lambda p2p: p2p.edit_many(sources[p2p], longer)), strict=True):
+        same(mine.latents, want.latents)
+    same(*(s.latents for s in both(lambda p2p: p2p.generate(TARGET, steps=2, seed=2))))
+    assert len(traced) == 2 * len(regions), "nothing is compiled for an edit"
+
+    assert list(unet.state_dict()) == names and dict(unet.attn_processors) == processors
+    assert compiled.model.version() == plain.model.version()
+    pictures = [p2p.pipe(SOURCE, num_inference_steps=1, output_type="np", generator=seeded()).images
+                for p2p in (compiled, plain)]  # fmt: skip
+    same(*pictures)
 
 
-def test_the_pipeline_stays_as_it_was_but_for_its_speed(traced: list[Any]) -> None:
-    pipe = tiny.pipeline("v_prediction")
-    names = list(pipe.unet.state_dict())
-    processors = dict(pipe.unet.attn_processors)
-    version = PromptToPrompt(tiny.pipeline("v_prediction")).model.version()
-    p2p = PromptToPrompt(pipe, compiled=True)
-    p2p.generate(SOURCE, steps=2)
-    assert list(pipe.unet.state_dict()) == names and dict(pipe.unet.attn_processors) == processors
-    assert p2p.model.version() == p2p.model.version() != "" and isinstance(version, str)
-    assert pipe(SOURCE, num_inference_steps=2, output_type="np").images.shape[0] == 1
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(4)
 
 
 def test_what_is_compiled_is_what_no_edit_reaches_into() -> None:
