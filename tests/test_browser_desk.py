@@ -469,6 +469,17 @@ def test_any_text_of_the_source_harms_nothing(desk: Desk, odd: str) -> None:
 # --- accessibility --------------------------------------------------------------------------------------
 
 
+EMPTY = """() => {
+    const sign = document.createElement('div');
+    sign.className = 'empty';
+    sign.setAttribute('aria-label', 'Empty value');
+    document.querySelector('#picture').append(sign);
+    const found = getComputedStyle(sign).visibility;
+    sign.remove();
+    return found;
+}"""
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing_serious(chromium: Any, app: tuple[str, float], dark: bool) -> None:
     try:
@@ -478,6 +489,7 @@ def test_axe_finds_nothing_serious(chromium: Any, app: tuple[str, float], dark: 
         (pytest.fail if required else pytest.skip)("axe-playwright-python is not installed")
     axe = Axe()
     desk = Desk(chromium, app[0] + ("?__theme=dark" if dark else ""))
+    assert desk.page.evaluate(EMPTY) == "hidden", "Gradio's sign for an empty picture has a label and no role"
     for name in ("Explore", "Attention", "Take away"):
         tab(desk, name)
         desk.page.wait_for_function(
