@@ -45,7 +45,7 @@ FIGURE_ROWS = 8
 AFTER = 200  # scenes of the benchmark
 TRIED = (0.4, 0.5, 0.6, 0.7)
 # Windows of each kind, the same for drawings and for generated pictures, chosen on other scenes
-# (docs/edits-tuning.json); the blend's threshold, on yet others, by `--tune`.
+# (docs/edits-tuning.json). The blend's threshold is what `--tune` tries, on yet others.
 SETTINGS = {
     "subject": Setting(cross=0.0, self_=0.2, threshold=0.6),
     "color": Setting(cross=0.7, self_=0.4, threshold=0.6),
@@ -71,17 +71,22 @@ def picked(count: int) -> list[tuple[Task, ...]]:
     return found
 
 
+def setting_of(task: Task) -> Setting:
+    return SETTINGS.get("color" if task.word == "fluffy" else task.kind, OTHERS)
+
+
+def blends(task: Task, setting: Setting) -> dict[str, Edit]:
+    """The edit with a blend, and with the picture's own pixels outside it."""
+    edit = task.edit(setting)
+    assert edit.blend is not None
+    return {"blend": edit, "blend, own pixels": edit.replace(blend=replace(edit.blend, keep_pixels=True))}
+
+
 def variants(task: Task) -> dict[str, Edit]:
     """The edit without a blend, with one, and with the picture's own pixels outside it."""
-    best = SETTINGS.get("color" if task.word == "fluffy" else task.kind, OTHERS)
+    best = setting_of(task)
     found = {"no blend": task.edit(replace(best, threshold=None))}
-    if task.local:
-        with_blend = task.edit(best)
-        assert with_blend.blend is not None
-        found["blend"] = with_blend
-        own = replace(with_blend.blend, keep_pixels=True)
-        found["blend, own pixels"] = with_blend.replace(blend=own)
-    return found
+    return found | blends(task, best) if task.local else found
 
 
 def rows_of(
@@ -121,13 +126,18 @@ def inverted(studio: Studio, task: Task, method: str, guidance: float) -> Source
     )
 
 
+def made(studio: Studio, task: Task, method: str, guidance: float) -> Source:
+    """The task's source: its drawing by one method of inversion, or the generated picture."""
+    if method == GENERATED:
+        return studio.generated(task.source, seed=2000 + task.number)
+    return inverted(studio, task, method, guidance)
+
+
 def of_one(studio: Studio, edits: Sequence[Task], method: str, guidance: float) -> Iterator[Row]:
     """Everything that is measured of one picture by one method, or of the generated one."""
     p2p, studio.guidance = studio.p2p, guidance
-    if method == GENERATED:
-        source = studio.generated(edits[0].source, seed=2000 + edits[0].number)
-    else:
-        source = inverted(studio, edits[0], method, guidance)
+    source = made(studio, edits[0], method, guidance)
+    if method != GENERATED:
         yield {"of": "back", "method": method, "guidance": guidance, **reconstruction(studio, source)}
     for task in edits:
         results = {name: p2p.edit(source, edit) for name, edit in variants(task).items()}
@@ -146,13 +156,12 @@ def measure(
 ) -> None:
     """Append to the file what it and its like don't hold yet, picture by picture."""
     begun = time.monotonic()
-    slow = ("null_text",)
-    generated = (*METHODS[:3], GENERATED)
+    quick, slow = METHODS[:3], ("null_text",)
     fitted = [edits for edits in todo if edits[0].number < null_text]
     jobs = [
         (edits, method, guidance)
         for guidance in reversed(GUIDANCES)
-        for these, methods in ((todo, generated if guidance == SHOWN else METHODS[:3]), (fitted, slow))
+        for these, methods in ((todo, quick), (todo, (GENERATED,) * (guidance == SHOWN)), (fitted, slow))
         for edits in these
         for method in methods
     ]
@@ -243,19 +252,13 @@ def tuning(studio: Studio, count: int) -> list[Row]:
     for n, (task, *_) in enumerate(picked(AFTER + count)[AFTER:]):
         if not task.local:
             continue
-        best = SETTINGS["color" if task.word == "fluffy" else task.kind]
-        for picture in ("real", GENERATED):
-            if picture == "real":
-                source = inverted(studio, task, "direct", SHOWN)
-            else:
-                source = studio.generated(task.source, seed=2000 + task.number)
-            edits = {}
-            for threshold in TRIED:
-                edit = task.edit(replace(best, threshold=threshold))
-                edits[f"{threshold:g}"] = edit
-                edits[f"{threshold:g}, own pixels"] = edit.replace(
-                    blend=replace(edit.blend, keep_pixels=True)
-                )
+        edits = {
+            name.replace("blend", f"{threshold:g}"): edit
+            for threshold in TRIED
+            for name, edit in blends(task, replace(setting_of(task), threshold=threshold)).items()
+        }
+        for picture, method in (("real", "direct"), (GENERATED, GENERATED)):
+            source = made(studio, task, method, SHOWN)
             results = {name: studio.p2p.edit(source, edit) for name, edit in edits.items()}
             rows += rows_of(studio.judge, task, source, results, {"picture": picture}, drawn=False)
             studio.p2p.forget(source)

@@ -115,17 +115,8 @@ def page(result: Mapping[str, Any]) -> str:
     text += "The same swaps, by direct inversion of a drawing and of a picture generated from its prompt.\n"
     text += "Here the outside is where the judge sees no subject, as it is known in both.\n\n"
     text += table(
-        (
-            "picture",
-            "guidance",
-            "region",
-            "edits",
-            "shown",
-            "rest kept",
-            "both",
-            "PSNR outside",
-            "to the picture",
-        ),
+        ("picture", "guidance", "region", "edits", "shown", "rest kept", "both", "PSNR outside",
+         "to the picture"),
         [
             [
                 row["picture"],
@@ -137,7 +128,7 @@ def page(result: Mapping[str, Any]) -> str:
             ]
             for row in result["beside generated, swaps"]
         ],
-    )
+    )  # fmt: skip
     text += "\n## Seconds\n\nOne picture, nothing known before; the edit afterwards.\n\n"
     text += table(
         ("method", "steps", "invert", "edit"),

@@ -380,7 +380,6 @@ def measure(
     steps: int | None = None,
     rounds: int | None = None,
     full: bool = False,
-    compile_too: bool = False,
     only: Collection[str] = (),
     save: Callable[[Table], None] = lambda _table: None,
 ) -> Table:
@@ -421,7 +420,7 @@ def measure(
             "costs": lambda: costs(p2p, source, min(rounds, 2)),
             "tiers": lambda: tiers(p2p, N, min(rounds, 2)),
         }
-    if compile_too or "compiled" in only or p2p.device.type == "cuda":
+    if "compiled" in only or p2p.device.type == "cuda":
         sections["compiled"] = lambda: compiled(p2p, source, rounds)
     for section, run in sections.items():
         if only and section not in only:
@@ -450,7 +449,6 @@ def main(argv: list[str] | None = None) -> None:
         default=(),
         help="only these, beside what --out has already",
     )
-    parser.add_argument("--compiled", action="store_true", help="compiled regions too, as always on a GPU")
     parser.add_argument("--out", type=Path, help="a JSON file, e.g. docs/speed.json; beside it the same .md")
     args = parser.parse_args(argv)
     for name in NAMES if args.model == "all" else (args.model,):
@@ -462,7 +460,7 @@ def main(argv: list[str] | None = None) -> None:
                 except ValueError as error:
                     parser.error(str(error))
 
-        table = measure(name, args.steps, args.rounds, args.full, args.compiled, args.sections, save)
+        table = measure(name, args.steps, args.rounds, args.full, args.sections, save)
         print(report.markdown(name, table), end="\n\n", flush=True)
         save(table)
 

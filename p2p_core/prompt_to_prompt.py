@@ -63,8 +63,8 @@ class PromptToPrompt(RealPictures):
     preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
     (on a GPU, if it is in the Hub's cache), or None. offload: text encoders and autoencoder are on the GPU
     only while they work, which saves its memory. compiled: `torch.compile` for what lies between the UNet's
-    attention layers (see `compiling`): the first run takes a minute or two longer, the others less time; it
-    pays on a GPU, and needs a C++ compiler on a CPU.
+    attention layers (see `compiling`): the first run takes some minutes longer. It is meant for a GPU; on a
+    CPU it needs a C++ compiler.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may

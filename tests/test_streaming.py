@@ -59,10 +59,8 @@ def test_what_is_sent_is_what_gradio_sends_and_nothing_is_held_twice(updates: li
     assert len(state.blocks_config.blocks) == len(state.config_values) == held
     assert all(block._id == number for number, block in state.blocks_config.blocks.items())
     last = {name: value for update in updates for name, value in update.items()}
-    for name in {
-        "line",
-        "chips",
-    } & last.keys():  # what the page's state says of a component is its last value
+    boards = {"line", "chips"} & last.keys()
+    for name in boards:  # what the page's state says of a component is its last value
         assert state.config_values[page[name]._id]["props"]["value"] == last[name]
 
 

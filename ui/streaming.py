@@ -26,17 +26,14 @@ class Blocks(gr.Blocks):
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """What a handler gave, as the page takes it. An update by component concerns only its components."""
         by_component = isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions)
-        if not by_component or not predictions:
-            sent = await super().postprocess_data(block_fn, predictions, state)
-        else:
-            numbers = {component._id for component in predictions}
-            told = copy.copy(block_fn)
-            told.outputs = [block for block in block_fn.outputs if block._id in numbers]
-            if len(told.outputs) < len(numbers):  # Gradio says which one isn't an output
-                told = block_fn
+        numbers = {component._id for component in predictions} if by_component else set()
+        told = copy.copy(block_fn)
+        told.outputs = [block for block in block_fn.outputs if block._id in numbers]
+        if told.outputs and len(told.outputs) == len(numbers):
             some = iter(await super().postprocess_data(told, predictions, state))
-            told_numbers = {block._id for block in told.outputs}
-            sent = [next(some) if block._id in told_numbers else gr.skip() for block in block_fn.outputs]
+            sent = [next(some) if block._id in numbers else gr.skip() for block in block_fn.outputs]
+        else:  # Gradio takes it, or says what isn't an output
+            sent = await super().postprocess_data(block_fn, predictions, state)
         for block in block_fn.outputs:
             if state is not None and (held := state.blocks_config.blocks.get(block._id)) is not None:
                 held._id = block._id
