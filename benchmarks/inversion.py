@@ -3,7 +3,8 @@
 `python -m benchmarks.inversion`: drawings of scenes that the model was never trained on stand for real
 pictures. Each has a swap of its subject or its colour, with and without a local blend, every fourth an edit
 of another kind too, whose right answer is the drawing of the same layout with the target's words. Every way
-of inversion, at three guidance scales; the same edits of generated pictures stand beside them.
+of inversion, at three guidance scales; the same edits of generated pictures stand beside them. At guidance 1
+there is no unconditional row, and DDIM, negative prompt and null-text are one method: DDIM stands for them.
 
 Null-text is slow on a CPU: `--null-text` says how many pictures have it. What is measured is kept in a
 folder, `--rows`, line by line: a run that was stopped goes on where it was, `--part 1/2` and `--part 2/2`
@@ -38,6 +39,7 @@ from .measures import ssim
 from .tasks import Setting, Task, tasks
 
 METHODS = ("ddim", "negative_prompt", "direct", "null_text")
+UNGUIDED = ("ddim", "direct")  # those that differ without an unconditional row
 GENERATED = "generated"  # pictures, beside the four methods
 GUIDANCES = (1.0, 3.0, 7.5)
 SHOWN = 7.5  # the guidance scale of the figure, of the closer look and of what is asked
@@ -98,8 +100,7 @@ def rows_of(
     given = None if source.inversion is None else np.asarray(source.pixels)
     for row in measured(judge, task, before, pictures, drawn=drawn, given=given):
         name = row.pop("method")
-        more = {"blend": name, "seconds": float(results[name].seconds)}
-        yield {**base, **row, **more, "local": float(task.local)}
+        yield {**base, **row, "blend": name, "local": float(task.local)}
 
 
 def reconstruction(studio: Studio, source: Source) -> Row:
@@ -139,8 +140,10 @@ def of_one(studio: Studio, edits: Sequence[Task], method: str, guidance: float) 
     source = made(studio, edits[0], method, guidance)
     if method != GENERATED:
         yield {"of": "back", "method": method, "guidance": guidance, **reconstruction(studio, source)}
-    for task in edits:
-        results = {name: p2p.edit(source, edit) for name, edit in variants(task).items()}
+    todo = [(task, variants(task)) for task in edits]
+    made_of = iter(p2p.edit_many(source, [edit for _, named in todo for edit in named.values()]))
+    for task, named in todo:
+        results = {name: next(made_of) for name in named}
         base: Row = {"of": "edits", "method": method, "guidance": guidance}
         if method != GENERATED:
             yield from rows_of(studio.judge, task, source, results, base, drawn=True)
@@ -156,15 +159,15 @@ def measure(
 ) -> None:
     """Append to the file what it and its like don't hold yet, picture by picture."""
     begun = time.monotonic()
-    quick, slow = METHODS[:3], ("null_text",)
     fitted = [edits for edits in todo if edits[0].number < null_text]
-    jobs = [
-        (edits, method, guidance)
-        for guidance in reversed(GUIDANCES)
-        for these, methods in ((todo, quick), (todo, (GENERATED,) * (guidance == SHOWN)), (fitted, slow))
-        for edits in these
-        for method in methods
-    ]
+    jobs = []
+    for guidance in reversed(GUIDANCES):
+        quick = UNGUIDED if guidance == 1 else METHODS[:3]
+        jobs += [(edits, method, guidance) for edits in todo for method in quick]
+        if guidance == SHOWN:
+            jobs += [(edits, GENERATED, guidance) for edits in todo]
+        if guidance != 1:
+            jobs += [(edits, "null_text", guidance) for edits in fitted]
     with file.open("a") as lines:
         lines.write("\n")  # the last line may be cut off
         for n, (edits, method, guidance) in enumerate(jobs):
@@ -259,7 +262,7 @@ def tuning(studio: Studio, count: int) -> list[Row]:
         }
         for picture, method in (("real", "direct"), (GENERATED, GENERATED)):
             source = made(studio, task, method, SHOWN)
-            results = {name: studio.p2p.edit(source, edit) for name, edit in edits.items()}
+            results = dict(zip(edits, studio.p2p.edit_many(source, list(edits.values())), strict=True))
             rows += rows_of(studio.judge, task, source, results, {"picture": picture}, drawn=False)
             studio.p2p.forget(source)
         print(f"{n + 1} of {count}", flush=True)

@@ -20,7 +20,8 @@ scenes that the model was never trained on stand for real pictures; null-text, w
 {null_text} of them, and every row says how many it has. {steps} steps, on {device}. Each picture has a swap
 of its subject or its colour, every fourth an edit of another kind too, whose right answer is the drawing of
 the same layout with the target's words. The judge, a small network trained on drawings only,
-reads the pictures.
+reads the pictures. At guidance 1 there is no unconditional row, and DDIM, negative prompt and null-text
+are one method, bit for bit: DDIM's rows stand for them.
 """
 
 
@@ -163,7 +164,8 @@ def figure(
         axis.set_title(title, fontsize=7)
     plot = below.subplots()
     for method in methods:
-        mine = [row for row in back if row["method"] == method]
+        of = {method} if method == "direct" else {method, "ddim"}  # at guidance 1 the others are DDIM
+        mine = [r for r in back if r["method"] == method or (r["guidance"] == 1 and r["method"] in of)]
         plot.plot([r["guidance"] for r in mine], [r["psnr"] for r in mine], "o-", label=NAMES[method])
     plot.axhline(max(row["ceiling"] for row in back), color="grey", lw=0.8, ls="--", label="the VAE alone")
     plot.set_xlabel("guidance scale")

@@ -276,6 +276,20 @@ def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> Non
     assert not free.is_alive()
 
 
+def test_without_an_unconditional_row_three_methods_are_one(
+    p2p: PromptToPrompt, picture: Image.Image
+) -> None:
+    """At guidance 1 only `direct` differs; the benchmark measures the others once."""
+    edit = Edit(TARGET, cross_steps=0.6, self_steps=0.4)
+    found = {}
+    for method in METHODS:
+        source = p2p.invert(picture, PROMPT, method=method, steps=3, guidance_scale=1)
+        found[method] = (source.latents, p2p.edit(source, edit).latents)
+    for method in ("negative_prompt", "null_text"):
+        assert all(torch.equal(a, b) for a, b in zip(found[method], found["ddim"], strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(found["direct"], found["ddim"], strict=True))
+
+
 def test_checkpointing_gives_the_same_and_is_switched_off_again(
     p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
