@@ -17,5 +17,11 @@ element.addEventListener('click', (e) => {
   const button = e.target.closest('.example');
   if (button) put({ clicked: Number(button.dataset.i) }, 'select');
 });
+// The mark says what the page shows: it goes once something else is asked for.
+const unmark = (e, others) => {
+  if (e.target.closest?.(others) && (props.value || {}).clicked != null) put({ clicked: null });
+};
+document.addEventListener('input', (e) => unmark(e, '#source-prompt, #edit-prompt, #yours-prompt, #seed'), true);
+document.addEventListener('click', (e) => unmark(e, '#generate, #invert, #dice, .shot'), true);
 watch('value', arrived);
 draw();

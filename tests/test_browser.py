@@ -351,15 +351,29 @@ def test_clicking_a_word_shows_where_it_looks(desk: Desk) -> None:
     assert "Where" in desk.page.locator(".look .view h2").inner_text()
 
 
+def marked(desk: Desk) -> list[int]:
+    """The examples that are marked as what the page shows."""
+    every = desk.page.locator("#examples .example").all()
+    return [n for n, button in enumerate(every) if "on" in (button.get_attribute("class") or "").split()]
+
+
 def test_every_example_and_the_way_back(desk: Desk) -> None:
     for n in range(1, desk.page.locator("#examples .example").count()):
         before = desk.runs()
         desk.page.locator("#examples .example").nth(n).click()
         desk.wait_for_new(before)
         assert desk.pixels(0) != desk.pixels(1), f"example {n} changes nothing"
+        assert marked(desk) == [n]
     before = desk.runs()
     desk.page.locator(".shot").first.click()
     assert reused(desk.wait_for_new(before)) == (0, STEPS, STEPS)
+    assert marked(desk) == [], "what is shown is an earlier edit"
+    before = desk.runs()
+    desk.page.locator("#examples .example").nth(1).click()
+    desk.wait_for_new(before)
+    assert marked(desk) == [1]
+    desk.page.locator("#edit-prompt textarea").press_sequentially(" s")
+    desk.page.wait_for_function("() => !document.querySelector('#examples .example.on')", timeout=PATIENCE)
 
 
 def test_bad_settings_are_a_sentence_in_the_page(desk: Desk) -> None:
