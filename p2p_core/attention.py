@@ -140,6 +140,16 @@ class Record:
         }
         return Record(cross=cross, self_={site: (once(q), once(k)) for site, (q, k) in self.self_.items()})
 
+    def rows(self, n: int) -> list[Record]:
+        """The records of n rows that were recorded together, each with memory of its own.
+
+        What has one row, the keys of a text that all share, is the same in each."""
+
+        def of(r: int) -> Record:
+            return self.map(lambda x: x if len(x) == 1 else x[r, None].clone())
+
+        return [self] if n == 1 else [of(r) for r in range(n)]
+
     def columns(self, site: Site, tokens: tuple[int, ...]) -> Tensor:
         """The source's map at `site` for some tokens. -> (N, len(tokens)) float32, mean over heads."""
         total: Tensor | None = None
@@ -270,6 +280,7 @@ class Call:
     conditional: int  # number of conditional rows, the last of the batch
     latent: tuple[int, int]
     record_self_pixels: float | None = None  # record row 0: cross, and self up to this grid; None: don't
+    record_rows: int = 1  # so many rows instead of row 0 alone, where nothing is injected; one text for all
     injection: Injection | None = None
     collect: Mapping[int, tuple[tuple[int, ...], ...]] = field(
         default_factory=dict
@@ -358,6 +369,8 @@ class Processor:
             # A copy of the one row: a view would keep the unconditional half alive. The text's keys are the
             # same in every step; who keeps the record copies them once.
             q0, k0 = own[0]
+            if call.record_rows > 1:
+                q0 = q[first : first + call.record_rows]
             call.recorded.cross[site.name] = (Term(q0.clone(), k0, None),)
         return out
 
@@ -410,7 +423,8 @@ class Processor:
         if not injected:
             q, k = _query(attn, x), _key(attn, context)
             if recording:
-                call.recorded.self_[site.name] = (q[first, None].clone(), k[first, None].clone())
+                recorded = slice(first, first + call.record_rows)
+                call.recorded.self_[site.name] = (q[recorded].clone(), k[recorded].clone())
             return attend(q, k, v, site)
         assert injection is not None
         q_src, k_src = injection.record.self_[site.name]

@@ -51,6 +51,7 @@ from .words import Prompt
 STATE_BYTES = 256 << 20  # at most
 STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind
 IMAGES = 512
+ALONG = 8  # steps of a given path in one batch; more gain little
 PROMPTS = 256  # tokenized prompts that are remembered
 
 
@@ -277,22 +278,31 @@ class PromptToPrompt(RealPictures):
             self._clear_dropped()
             done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         run = Run(self.model, size, scale)
+        # on a given path guidance has no say, and no step waits for the one before
+        at_once = 1 if free else min(ALONG, self._edits_at_once(size, rows=1))
         try:
-            for i in range(N):
+            for i in range(0, N, at_once):
+                n = min(at_once, N - i)
                 unconditional = negative if own is None else own[i, None]
                 with self.lock, torch.no_grad():
                     self._clear_dropped()
-                    call = Call(conditional=1, latent=size, record_self_pixels=self_limit(None, size))
-                    # on a given path guidance has no say
-                    text = run.rows(unconditional, [P]) if free else run.text([P])
-                    out = self.model.predict(path[-1], sampler.timesteps[i], text, call)
-                    out, x_0 = guide(out, 1, scale), denoised[-1] if denoised else None
-                    x, x_0 = sampler.step(path[-1], out, i, x_0, _of_step(added, i))
-                    x = x if free else given[i + 1, None]
-                    self.cache.keep(key, i, call.recorded)
-                path.append(x)
-                denoised = [*denoised, x_0] if sampler.history else []
-                yield StepState(index=i + 1, total=N, latents=x, denoised=x_0)
+                    pixels = self_limit(None, size)
+                    call = Call(conditional=n, latent=size, record_self_pixels=pixels, record_rows=n)
+                    text = run.rows(unconditional, [P]) if free else run.text([P] * n)
+                    before = path[-1] if free else given[i : i + n]
+                    times = sampler.timesteps[i] if n == 1 else sampler.timesteps[i : i + n]
+                    out = guide(self.model.predict(before, times, text, call), n, scale)
+                    states = []
+                    for r, record in enumerate(call.recorded.rows(n)):
+                        x_0 = denoised[-1] if denoised else None
+                        x, x_0 = sampler.step(before[r, None], out[r, None], i + r, x_0, _of_step(added, i))
+                        x = x if free else given[i + r + 1, None]
+                        self.cache.keep(key, i + r, record)
+                        states.append(StepState(index=i + r + 1, total=N, latents=x, denoised=x_0))
+                for state in states:
+                    path.append(state.latents)
+                    denoised = [*denoised, state.denoised] if sampler.history else []
+                    yield state
             done = True
         finally:
             if not done:  # stopped half way, so nobody can name this source
@@ -599,10 +609,13 @@ class PromptToPrompt(RealPictures):
 
     def _rows_at_once(self, source: Source) -> int:
         """Edits in one batch: as many as fit into what is free."""
-        rows = 2 if self.model.guided(source.guidance_scale) else 1
+        return self._edits_at_once(
+            source.latent_size, rows=2 if self.model.guided(source.guidance_scale) else 1
+        )
+
+    def _edits_at_once(self, size: tuple[int, int], *, rows: int) -> int:
         item = torch.finfo(self.dtype).bits // 8
-        free = free_bytes(self.device)
-        return edits_at_once(self.pipe.unet, source.latent_size, item, rows, free)
+        return edits_at_once(self.pipe.unet, size, item, rows, free_bytes(self.device))
 
     def _source(self, source: object) -> Source:
         if not isinstance(source, Source):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Edit, PromptToPrompt
+from p2p_core import Edit, PromptToPrompt, prompt_to_prompt
 from p2p_core.attention import Call
 from p2p_core.errors import BadSource, BadSteps, P2PError
 from p2p_core.inversion import ddim_path
@@ -36,6 +36,38 @@ def test_along_a_source_s_own_path_it_is_that_source(p2p: PromptToPrompt) -> Non
     assert np.allclose(again.attention("house"), source.attention("house"), atol=1e-6)
     edit = Edit("a red castle on a hill", cross_steps=0.8, self_steps=0.5)
     assert torch.allclose(p2p.edit(again, edit).latents, p2p.edit(source, edit).latents, atol=1e-4)
+
+
+def test_steps_recorded_in_batches_are_those_recorded_one_by_one(
+    p2p: PromptToPrompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = torch.randn(12, 4, 16, 16, generator=torch.Generator().manual_seed(2))
+    calls: list[int] = []
+    predict = p2p.model.predict
+
+    def counted(x: torch.Tensor, *args) -> torch.Tensor:
+        calls.append(len(x))
+        return predict(x, *args)
+
+    monkeypatch.setattr(p2p.model, "predict", counted)
+    found = []
+    for at_once in (8, 1):
+        monkeypatch.setattr(prompt_to_prompt, "ALONG", at_once)
+        source, seen = along(p2p, PROMPT, path)
+        found.append(([p2p.cache.get(source.key, i) for i in range(11)], [s.denoised for s in seen]))
+        assert calls == ([8, 3] if at_once > 1 else [1] * 11) and len(seen) == 11
+        calls.clear()
+        p2p.forget(source)
+    for a, b in zip(found[0][0], found[1][0], strict=True):
+        assert a.cross.keys() == b.cross.keys() and a.self_.keys() == b.self_.keys() and a.cross and a.self_
+        pairs = [(a.cross[site][0].q, b.cross[site][0].q) for site in a.cross]
+        pairs += [(a.cross[site][0].k, b.cross[site][0].k) for site in a.cross]
+        pairs += [pair for site in a.self_ for pair in zip(a.self_[site], b.self_[site], strict=True)]
+        for x, y in pairs:
+            assert x.untyped_storage().nbytes() == y.untyped_storage().nbytes(), "no batch is kept alive"
+            assert (x - y).norm() < 1e-5 * y.norm()
+    predicted = [torch.cat(denoised) for _, denoised in found]
+    assert (predicted[0] - predicted[1]).norm() < 1e-5 * predicted[1].norm()
 
 
 def test_any_path_is_kept_and_reused(p2p: PromptToPrompt) -> None:
