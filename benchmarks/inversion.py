@@ -8,7 +8,8 @@ there is no unconditional row, and DDIM, negative prompt and null-text are one m
 
 Null-text is slow on a CPU: `--null-text` says how many pictures have it. What is measured is kept in a
 folder, `--rows`, line by line: a run that was stopped goes on where it was, `--part 1/2` and `--part 2/2`
-share the work between two processes, and `--report` makes the page of what there is.
+share the work between two processes, and `--report` makes the page of what there is. `--seconds` only takes
+the times again, for the page that is there.
 
 Writes docs/inversion.json, .md and .png.
 """
@@ -328,6 +329,14 @@ def summed_up(rows: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
+def written(folder: Path, result: dict[str, Any]) -> None:
+    """The table and the page of it, with what is asked."""
+    result["asked"] = asked(result)
+    (folder / "inversion.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "inversion.md").write_text(page(result))
+    print(page(result))
+
+
 def part_of(text: str) -> tuple[int, int]:
     """ "1/2" as (0, 2)."""
     try:
@@ -352,11 +361,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=Path, default=ROOT / "runs" / "inversion", help="where rows are kept")
     parser.add_argument("--part", type=part_of, help="only measure this part, such as 1/2; no page")
     parser.add_argument("--report", action="store_true", help="measure no more pictures, only make the page")
+    parser.add_argument("--seconds", action="store_true", help="only take the times again, for the page")
     parser.add_argument("--tune", type=int, help="only try thresholds of the blend, on so many other scenes")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for inversion.*")
     args = parser.parse_args(argv)
 
     todo = picked(args.pictures)
+    if args.seconds:
+        result = json.loads((args.out / "inversion.json").read_text())
+        result["seconds"] = timed(args.model, todo[0][0], args.timed_steps, METHODS)
+        written(args.out, result)
+        return
     null_text = len(todo) if args.null_text is None else min(args.null_text, len(todo))
     mine, parts = args.part or (0, 1)
     args.rows.mkdir(parents=True, exist_ok=True)
@@ -389,13 +404,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "closer": means(closer(studio, todo[: args.closer], args.timed_steps), ("method", "steps")),
             "seconds": timed(args.model, todo[0][0], args.timed_steps, METHODS),
         }
-        result["asked"] = asked(result)
         pictures = examples(studio, todo[: min(FIGURE_ROWS, max(1, null_text))])
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "inversion.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "inversion.md").write_text(page(result))
+    written(args.out, result)
     figure(pictures, result["back"], METHODS).save(args.out / "inversion.png")
-    print(page(result))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -139,7 +140,8 @@ class RealPictures:
                 source: Source = stop.value
                 break
             yield replace(state, index=total - N + state.index, total=total)
-        through = self.decode(z_0)
+        # direct ends where the picture began: no need to decode it twice
+        through = source.image if torch.equal(source.latents[-1:], z_0) else self.decode(z_0)
         report = Inversion(
             method=method,
             picture=image,

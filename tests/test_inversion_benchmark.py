@@ -50,8 +50,8 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: 
     file.write_text(file.read_text()[:-60])  # stopped in the middle of its last line
     assert read_rows(rows)[1] == names - {"0 direct 1"}
     main([*given, "--part", "1/2"])
-    again, found = read_rows(rows)
-    assert found == names and json.dumps([r for r in again if r["of"] == "back"]) == json.dumps(
+    rerun, found = read_rows(rows)
+    assert found == names and json.dumps([r for r in rerun if r["of"] == "back"]) == json.dumps(
         [r for r in first if r["of"] == "back"]
     )
 
@@ -75,6 +75,11 @@ def test_the_table_from_two_parts_and_after_a_stop(tmp_path: Path, monkeypatch: 
     assert "How well the picture comes back" in text and "| null-text | 7.5 | 1 |" in text
     with Image.open(out / "inversion.png") as picture:
         assert min(picture.size) > 200
+
+    main([*given, "--seconds"])  # the times again, and nothing else
+    again = json.loads((out / "inversion.json").read_text())
+    assert again["seconds"] != result["seconds"]
+    assert {**again, "seconds": None, "asked": None} == {**result, "seconds": None, "asked": None}
 
 
 def test_what_is_asked_can_fail() -> None:
