@@ -301,7 +301,8 @@ class PromptToPrompt(RealPictures):
                         states.append(StepState(index=i + r + 1, total=N, latents=x, denoised=x_0))
                 for state in states:
                     path.append(state.latents)
-                    denoised = [*denoised, state.denoised] if sampler.history else []
+                    if sampler.history and state.denoised is not None:
+                        denoised.append(state.denoised)
                     yield state
             done = True
         finally:
