@@ -164,8 +164,8 @@ def figure(
         axis.set_title(title, fontsize=7)
     plot = below.subplots()
     for method in methods:
-        of = {method} if method == "direct" else {method, "ddim"}  # at guidance 1 the others are DDIM
-        mine = [r for r in back if r["method"] == method or (r["guidance"] == 1 and r["method"] in of)]
+        unguided = "direct" if method == "direct" else "ddim"  # whose rows stand for it at guidance 1
+        mine = [r for r in back if r["method"] == (unguided if r["guidance"] == 1 else method)]
         plot.plot([r["guidance"] for r in mine], [r["psnr"] for r in mine], "o-", label=NAMES[method])
     plot.axhline(max(row["ceiling"] for row in back), color="grey", lw=0.8, ls="--", label="the VAE alone")
     plot.set_xlabel("guidance scale")

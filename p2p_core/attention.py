@@ -366,12 +366,10 @@ class Processor:
                     before = call.collected.get((r, g))
                     call.collected[r, g] = columns if before is None else before + columns
         if call.record_self_pixels is not None and 0 in own:
-            # A copy of the one row: a view would keep the unconditional half alive. The text's keys are the
+            # A copy of these rows: a view would keep the unconditional half alive. The text's keys are the
             # same in every step; who keeps the record copies them once.
-            q0, k0 = own[0]
-            if call.record_rows > 1:
-                q0 = q[first : first + call.record_rows]
-            call.recorded.cross[site.name] = (Term(q0.clone(), k0, None),)
+            recorded = torch.cat([own[r][0] for r in range(call.record_rows)])
+            call.recorded.cross[site.name] = (Term(recorded, own[0][1], None),)
         return out
 
     def _text(

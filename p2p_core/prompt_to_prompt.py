@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,38 +272,22 @@ class PromptToPrompt(RealPictures):
         """given: z_T alone (1, C, h, w), or the whole path (N + 1, C, h, w). own: (N, S, d), each step's
         unconditional embedding instead of the negative prompt's. added: (N - 1, C, h, w), noise of steps."""
         begun = time.perf_counter()
-        N, path, free = len(sampler), [given[:1]], len(given) == 1
+        N, path = len(sampler), [given[:1]]
         denoised: list[Tensor] = []
         with self.lock:
             self._clear_dropped()
             done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         run = Run(self.model, size, scale)
-        # on a given path guidance has no say, and no step waits for the one before
-        at_once = 1 if free else min(ALONG, self._edits_at_once(size, rows=1))
+        if len(given) == 1:
+            states = self._freely(run, P, negative, sampler, given, key, own, added)
+        else:
+            states = self._along(run, P, sampler, given, key)
         try:
-            for i in range(0, N, at_once):
-                n = min(at_once, N - i)
-                unconditional = negative if own is None else own[i, None]
-                with self.lock, torch.no_grad():
-                    self._clear_dropped()
-                    pixels = self_limit(None, size)
-                    call = Call(conditional=n, latent=size, record_self_pixels=pixels, record_rows=n)
-                    text = run.rows(unconditional, [P]) if free else run.text([P] * n)
-                    before = path[-1] if free else given[i : i + n]
-                    times = sampler.timesteps[i] if n == 1 else sampler.timesteps[i : i + n]
-                    out = guide(self.model.predict(before, times, text, call), n, scale)
-                    states = []
-                    for r, record in enumerate(call.recorded.rows(n)):
-                        x_0 = denoised[-1] if denoised else None
-                        x, x_0 = sampler.step(before[r, None], out[r, None], i + r, x_0, _of_step(added, i))
-                        x = x if free else given[i + r + 1, None]
-                        self.cache.keep(key, i + r, record)
-                        states.append(StepState(index=i + r + 1, total=N, latents=x, denoised=x_0))
-                for state in states:
-                    path.append(state.latents)
-                    if sampler.history and state.denoised is not None:
-                        denoised.append(state.denoised)
-                    yield state
+            for state in states:
+                path.append(state.latents)
+                if sampler.history and state.denoised is not None:
+                    denoised.append(state.denoised)
+                yield state
             done = True
         finally:
             if not done:  # stopped half way, so nobody can name this source
@@ -328,6 +312,48 @@ class PromptToPrompt(RealPictures):
             denoised=torch.cat(denoised[:-1]) if len(denoised) > 1 else None,
             solver=sampler,
         )
+
+    def _freely(
+        self,
+        run: Run,
+        P: Prompt,
+        negative: Prompt,
+        sampler: Sampler,
+        x: Tensor,
+        key: str,
+        own: Tensor | None,
+        added: Tensor | None,
+    ) -> Iterator[StepState]:
+        """Record where the model leads from z_T, x (1, C, h, w). own, added: as `_record` has them."""
+        x_0 = None
+        for i in range(len(sampler)):
+            with self.lock, torch.no_grad():
+                self._clear_dropped()
+                call = Call(conditional=1, latent=run.size, record_self_pixels=self_limit(None, run.size))
+                text = run.rows(negative if own is None else own[i, None], [P])
+                out = guide(self.model.predict(x, sampler.timesteps[i], text, call), 1, run.guidance_scale)
+                x, x_0 = sampler.step(x, out, i, x_0, _of_step(added, i))
+                self.cache.keep(key, i, call.recorded)
+            yield StepState(index=i + 1, total=len(sampler), latents=x, denoised=x_0)
+
+    def _along(self, run: Run, P: Prompt, sampler: Sampler, path: Tensor, key: str) -> Iterator[StepState]:
+        """Record along a path (N + 1, C, h, w). Guidance has no say there, and no step waits for the one
+        before: several are one batch."""
+        N, most = len(sampler), min(ALONG, self._edits_at_once(run.size, rows=1))
+        for first in range(0, N, most):
+            steps = range(first, min(first + most, N))
+            n, states = len(steps), []
+            with self.lock, torch.no_grad():
+                self._clear_dropped()
+                pixels = self_limit(None, run.size)
+                call = Call(conditional=n, latent=run.size, record_self_pixels=pixels, record_rows=n)
+                times = sampler.timesteps[first : first + n]
+                out = self.model.predict(path[first : first + n], times, run.text([P] * n), call)
+                for i, record, given in zip(steps, call.recorded.rows(n), out, strict=True):
+                    _, x_0 = sampler.step(path[i, None], given[None], i)
+                    self.cache.keep(key, i, record)
+                    states.append(StepState(index=i + 1, total=N, latents=path[i + 1, None], denoised=x_0))
+            yield from states
 
     def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
         """The first source of a recipe once more, generated or inverted. Raises a `P2PError`."""
