@@ -4,11 +4,11 @@ from .edits import Blend, Edit, Window
 from .errors import P2PError
 from .masks import mask_text
 from .plan import Plan
+from .prompt import Prompt, align
 from .prompt_to_prompt import PromptToPrompt
 from .recipe import Recipe, load_recipe, recipe_of
 from .sampler import SAMPLERS
 from .source import Result, Source, StepState
-from .words import Prompt, align
 
 __all__ = [
     "SAMPLERS",

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import BadBlend, BadEdit, BadPrompt, BadWeight, BadWindow, shown
 from .masks import mask_array, mask_text
-from .words import KINDS, Kind
+from .prompt import KINDS, Kind
 
 DEFAULT = "default_"
 

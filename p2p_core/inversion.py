@@ -23,8 +23,8 @@ from . import free_memory
 from .attention import Call, installed
 from .errors import NotEnoughMemory
 from .models import Model
+from .prompt import Prompt
 from .sampler import Sampler, guide
-from .words import Prompt
 
 CHECKPOINTED = 48 * 48  # latents from which on activations are computed again instead of kept
 INNER = 10  # Adam steps for each step's embedding (Mokady et al. 2023, section 4)

@@ -19,9 +19,9 @@ from .errors import BadLatents, BadSize, UnsupportedModel, shown
 from .loading import MORE, PARTS, find_preview_vae
 from .memory import decode_fits, empty_cache, free_bytes
 from .previews import LinearPreview
+from .prompt import Prompt
 from .sampler import check_scheduler, guided
 from .texts import Text, TextEncoders, lent, weights_stamp
-from .words import Prompt
 
 
 class Model:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .edits import DEFAULT, Edit, Name, Window, step_at
 from .errors import BadEdit, BadSteps, shown
-from .words import Alignment, Prompt, align
+from .prompt import Alignment, Prompt, align
 
 MAX_STEPS = 1000
 

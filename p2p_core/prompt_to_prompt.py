@@ -37,6 +37,7 @@ from .memory import edits_at_once, empty_cache, free_bytes
 from .models import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
+from .prompt import Prompt
 from .real_pictures import RealPictures
 from .recipe import Recipe
 from .records import Records, needed
@@ -46,7 +47,6 @@ from .shelf import Shelf
 from .source import Result, Sites, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
 from .tiers import Tiers
-from .words import Prompt
 
 STATE_BYTES = 256 << 20  # at most
 STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind

@@ -18,12 +18,12 @@ from .errors import BadMethod
 from .inversion import check_memory, ddim_steps, null_text
 from .models import Model
 from .photos import fitted, opened
+from .prompt import Prompt
 from .records import Records
 from .sampler import Sampler
 from .shelf import Shapes, Shelf
 from .source import Inversion, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
-from .words import Prompt
 
 
 class RealPictures:

@@ -19,8 +19,8 @@ from .attention import PLAIN, Injection, Record, RowEdit
 from .masks import mask_array
 from .models import Model
 from .plan import StepPlan
+from .prompt import Prompt
 from .texts import Text
-from .words import Prompt
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
 KEEP = "keep"

@@ -15,8 +15,8 @@ from torch import Tensor
 from .edits import Edit
 from .photos import picture_text
 from .plan import Plan
+from .prompt import Prompt
 from .sampler import Sampler
-from .words import Prompt
 
 if TYPE_CHECKING:
     from .prompt_to_prompt import PromptToPrompt

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .errors import UnsupportedModel, shown
-from .words import Prompt
+from .prompt import Prompt
 
 # what peft's layers say of the LoRAs in them
 ADAPTERS = ("scaling", "active_adapters", "disable_adapters", "merged_adapters")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from p2p_core import Prompt, align
 from p2p_core.errors import BadEdit, UnknownWord
-from p2p_core.words import Alignment
+from p2p_core.prompt import Alignment
 
 from . import tiny
 
