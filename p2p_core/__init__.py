@@ -1,6 +1,6 @@
 """p2p_core: edit a picture by editing its prompt (Hertz et al., ICLR 2023)."""
 
-from .edits import Blend, Edit, Window
+from .edit import Blend, Edit, Window
 from .errors import P2PError
 from .masks import mask_text
 from .plan import Plan

@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .edits import Edit
+from .edit import Edit
 from .errors import BadEdit, BadGuidance, BadMethod, BadSampler, BadSeed, P2PError, shown
 
 TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .edits import DEFAULT, Edit, Name, Window, step_at
+from .edit import DEFAULT, Edit, Name, Window, step_at
 from .errors import BadEdit, BadSteps, shown
 from .prompt import Alignment, Prompt, align
 

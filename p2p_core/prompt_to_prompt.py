@@ -30,7 +30,7 @@ from . import checks
 from .attention import Call, Record, Site, map_sites
 from .blend import add_up, blended, over, region
 from .cache import LRU, auto_budget, disk_budget, host_budget
-from .edits import Edit
+from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .loading import Progress, choose_device, choose_dtype, load
 from .memory import edits_at_once, empty_cache, free_bytes

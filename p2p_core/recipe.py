@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from .edits import Edit
+from .edit import Edit
 from .errors import BadRecipe, shown
 from .source import Result, Source
 

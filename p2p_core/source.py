@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .edits import Edit
+from .edit import Edit
 from .photos import picture_text
 from .plan import Plan
 from .prompt import Prompt
