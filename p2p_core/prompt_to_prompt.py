@@ -28,11 +28,11 @@ from torch import Tensor
 
 from . import checks
 from .attention import Call, Record, Site, map_sites
-from .blend import add_up, blended, over, region
 from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .loading import Progress, choose_device, choose_dtype, load
+from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
 from .models import Model
 from .photos import picture_of
