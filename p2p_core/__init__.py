@@ -3,9 +3,9 @@
 from .edit import Blend, Edit, Window
 from .errors import P2PError
 from .masks import mask_text
+from .pipeline import PromptToPrompt
 from .plan import Plan
 from .prompt import Prompt, align
-from .prompt_to_prompt import PromptToPrompt
 from .recipe import Recipe, load_recipe, recipe_of
 from .sampler import SAMPLERS
 from .source import Result, Source, StepState

@@ -19,7 +19,7 @@ from .prompt import Prompt
 from .sampler import Sampler
 
 if TYPE_CHECKING:
-    from .prompt_to_prompt import PromptToPrompt
+    from .pipeline import PromptToPrompt
 
 Sites = tuple[int, int] | Iterable[str] | None
 

@@ -13,7 +13,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from p2p_core import PromptToPrompt, Source, loading, prompt_to_prompt
+from p2p_core import PromptToPrompt, Source, loading, pipeline
 
 from . import tiny
 from .app_fixtures import STEPS, browser, served
@@ -28,7 +28,7 @@ def _on_the_cpu(device: str | torch.device | None) -> torch.device:
 
 
 # tests compare in float32 unless they say otherwise; those of a GPU ask for it and are marked so
-prompt_to_prompt.choose_device = _on_the_cpu
+pipeline.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
 PAGES = ("test_browser", "test_browser_access", "test_browser_desk", "test_yours")  # files with such tests
 

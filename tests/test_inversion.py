@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Edit, PromptToPrompt, prompt_to_prompt
+from p2p_core import Edit, PromptToPrompt, pipeline
 from p2p_core.attention import Call
 from p2p_core.errors import BadSource, BadSteps, P2PError
 from p2p_core.inversion import ddim_path
@@ -52,7 +52,7 @@ def test_steps_recorded_in_batches_are_those_recorded_one_by_one(
     monkeypatch.setattr(p2p.model, "predict", counted)
     found = []
     for at_once in (8, 1):
-        monkeypatch.setattr(prompt_to_prompt, "ALONG", at_once)
+        monkeypatch.setattr(pipeline, "ALONG", at_once)
         source, seen = along(p2p, PROMPT, path)
         found.append(([p2p.cache.get(source.key, i) for i in range(11)], [s.denoised for s in seen]))
         assert calls == ([8, 3] if at_once > 1 else [1] * 11) and len(seen) == 11

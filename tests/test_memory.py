@@ -14,7 +14,7 @@ from diffusers import AutoencoderTiny
 
 from p2p_core import Edit, PromptToPrompt, errors, loading, tiers
 from p2p_core.memory import MOST, decode_fits, edits_at_once
-from p2p_core.prompt_to_prompt import _budgets
+from p2p_core.pipeline import _budgets
 
 from . import tiny
 from .conftest import HOUSE
@@ -206,11 +206,11 @@ def test_a_small_autoencoder_from_a_folder_and_from_the_hubs_cache(
 
 
 def test_one_number_is_the_devices_budget_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("p2p_core.prompt_to_prompt.host_budget", lambda _device: 77)
+    monkeypatch.setattr("p2p_core.pipeline.host_budget", lambda _device: 77)
     assert _budgets({"device": 5}, torch.device("cuda"), None) == {"host": 77, "disk": 0, "device": 5}
     given = _budgets({"device": 5, "host": 0}, torch.device("cuda"), tmp_path)
     assert given["host"] == 0 and given["disk"] > 0
-    monkeypatch.setattr("p2p_core.prompt_to_prompt.auto_budget", lambda _device: 99)
+    monkeypatch.setattr("p2p_core.pipeline.auto_budget", lambda _device: 99)
     assert _budgets(None, torch.device("cuda"), None)["device"] == 99
     assert _budgets({"host": 1}, torch.device("cuda"), None)["device"] == 99
 
