@@ -22,7 +22,7 @@ from torch import Tensor
 from . import free_memory
 from .attention import Call, installed
 from .errors import NotEnoughMemory
-from .models import Model
+from .model.model import Model
 from .prompt import Prompt
 from .sampler import Sampler, guide
 

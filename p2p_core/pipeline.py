@@ -34,7 +34,7 @@ from .errors import BadSource, NotEnoughMemory, shown
 from .loading import Progress, choose_device, choose_dtype, load
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
-from .models import Model
+from .model.model import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
 from .prompt import Prompt

@@ -16,7 +16,7 @@ from torch import Tensor
 from . import checks
 from .errors import BadMethod
 from .inversion import check_memory, ddim_steps, null_text
-from .models import Model
+from .model.model import Model
 from .photos import fitted, opened
 from .prompt import Prompt
 from .records import Records

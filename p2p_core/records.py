@@ -10,7 +10,7 @@ import torch
 
 from .attention import Call, Record, Site, map_sites
 from .errors import BadSource, BadSteps, shown
-from .models import Model
+from .model.model import Model
 from .plan import StepPlan, check_steps
 from .runs import Run, self_limit
 from .sampler import Sampler, check_scheduler, chosen

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .attention import PLAIN, Injection, Record, RowEdit
 from .masks import mask_array
-from .models import Model
+from .model.model import Model
 from .plan import StepPlan
 from .prompt import Prompt
 from .texts import Text

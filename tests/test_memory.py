@@ -104,7 +104,7 @@ def test_a_picture_is_decoded_in_tiles_where_memory_is_low(monkeypatch: pytest.M
     tiles = np.asarray(p2p.decode(source.latents[-1]), np.float32)
     assert calls == [False, True] and vae.use_tiling == before
     assert np.abs(tiles - whole).mean() < 0.5 * np.abs(whole - whole.mean()).mean()
-    monkeypatch.setattr("p2p_core.models.free_bytes", lambda _device: 1)
+    monkeypatch.setattr("p2p_core.model.model.free_bytes", lambda _device: 1)
     p2p.decode(source.latents[-1])
     assert calls[2:] == [True], "not even tried"
 

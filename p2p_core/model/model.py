@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .attention import Call, Processor, Site, find_sites, installed
-from .compiling import compile_regions
-from .errors import BadLatents, BadSize, UnsupportedModel, shown
-from .loading import MORE, PARTS, find_preview_vae
-from .memory import decode_fits, empty_cache, free_bytes
-from .previews import LinearPreview
-from .prompt import Prompt
-from .sampler import check_scheduler, guided
-from .texts import Text, TextEncoders, lent, weights_stamp
+from ..attention import Call, Processor, Site, find_sites, installed
+from ..compiling import compile_regions
+from ..errors import BadLatents, BadSize, UnsupportedModel, shown
+from ..loading import MORE, PARTS, find_preview_vae
+from ..memory import decode_fits, empty_cache, free_bytes
+from ..previews import LinearPreview
+from ..prompt import Prompt
+from ..sampler import check_scheduler, guided
+from ..texts import Text, TextEncoders, lent, weights_stamp
 
 
 class Model:
