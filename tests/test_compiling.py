@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Edit, PromptToPrompt, compiling
-from p2p_core.compiling import REGIONS, compile_regions
+from p2p_core import Edit, PromptToPrompt
+from p2p_core.model import compiling
+from p2p_core.model.compiling import REGIONS, compile_regions
 
 from . import tiny
 

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import Call, Processor, Site, find_sites, installed
-from ..compiling import compile_regions
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..loading import MORE, PARTS, find_preview_vae
 from ..memory import decode_fits, empty_cache, free_bytes
@@ -22,6 +21,7 @@ from ..previews import LinearPreview
 from ..prompt import Prompt
 from ..sampler import check_scheduler, guided
 from ..texts import Text, TextEncoders, lent, weights_stamp
+from .compiling import compile_regions
 
 
 class Model:
