@@ -20,8 +20,8 @@ from ..memory import decode_fits, empty_cache, free_bytes
 from ..previews import LinearPreview
 from ..prompt import Prompt
 from ..sampler import check_scheduler, guided
-from ..texts import Text, TextEncoders, lent, weights_stamp
 from .compiling import compile_regions
+from .text_encoder import Text, TextEncoders, lent, weights_stamp
 
 
 class Model:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UnsupportedModel, shown
-from .prompt import Prompt
+from ..errors import UnsupportedModel, shown
+from ..prompt import Prompt
 
 # what peft's layers say of the LoRAs in them
 ADAPTERS = ("scaling", "active_adapters", "disable_adapters", "merged_adapters")
