@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from .attention import Record, Site
+from .model.conditioning import drawn_region
 from .plan import BlendStep
-from .runs import drawn_region
 from .source import BlendSums
 
 

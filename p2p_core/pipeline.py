@@ -34,6 +34,7 @@ from .errors import BadSource, NotEnoughMemory, shown
 from .loading import Progress, choose_device, choose_dtype, load
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
+from .model.conditioning import Run, self_limit
 from .model.model import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
@@ -41,7 +42,6 @@ from .prompt import Prompt
 from .real_pictures import RealPictures
 from .recipe import Recipe
 from .records import Records, needed
-from .runs import Run, self_limit
 from .sampler import Sampler, guide, noise
 from .shelf import Shelf
 from .source import Result, Sites, Source, StepState

@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core.runs import KEPT, Run
+from p2p_core.model.conditioning import KEPT, Run
 
 from . import tiny
 from .conftest import HOUSE

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .attention import PLAIN, Injection, Record, RowEdit
-from .masks import mask_array
-from .model.model import Model
-from .model.text_encoder import Text
-from .plan import StepPlan
-from .prompt import Prompt
+from ..attention import PLAIN, Injection, Record, RowEdit
+from ..masks import mask_array
+from ..plan import StepPlan
+from ..prompt import Prompt
+from .model import Model
+from .text_encoder import Text
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
 KEEP = "keep"
