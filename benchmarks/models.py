@@ -15,7 +15,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from p2p_core import PromptToPrompt
-from p2p_core.loading import choose_device, choose_dtype
+from p2p_core.model.loading import choose_device, choose_dtype
 from tests.tiny import pipeline, tokenizer
 
 # the published configurations of the UNets, and the widths of their text encoders

@@ -31,10 +31,10 @@ from .attention import Call, Record, Site, map_sites
 from .cache import LRU, auto_budget, disk_budget, host_budget
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
-from .loading import Progress, choose_device, choose_dtype, load
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
 from .model.conditioning import Run, self_limit
+from .model.loading import Progress, choose_device, choose_dtype, load
 from .model.model import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan

@@ -13,7 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 
-from p2p_core import PromptToPrompt, Source, loading, pipeline
+from p2p_core import PromptToPrompt, Source, pipeline
+from p2p_core.model import loading
 
 from . import tiny
 from .app_fixtures import STEPS, browser, served

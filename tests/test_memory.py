@@ -12,8 +12,9 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from p2p_core import Edit, PromptToPrompt, errors, loading, tiers
+from p2p_core import Edit, PromptToPrompt, errors, tiers
 from p2p_core.memory import MOST, decode_fits, edits_at_once
+from p2p_core.model import loading
 from p2p_core.pipeline import _budgets
 
 from . import tiny

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt
-from p2p_core.loading import _wanted
+from p2p_core.model.loading import _wanted
 
 from . import tiny
 from .conftest import HOUSE

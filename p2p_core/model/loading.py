@@ -18,7 +18,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionX
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 
-from .errors import UnknownModel, UnsupportedModel, shown
+from ..errors import UnknownModel, UnsupportedModel, shown
 
 BUNDLED = {"storybook": Path(__file__).resolve().parent.parent / "assets" / "storybook"}
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
