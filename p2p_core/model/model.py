@@ -16,11 +16,11 @@ from torch import Tensor
 from ..attention import Call, Processor, Site, find_sites, installed
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..memory import decode_fits, empty_cache, free_bytes
-from ..previews import LinearPreview
 from ..prompt import Prompt
 from ..sampler import check_scheduler, guided
 from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
+from .preview import LinearPreview
 from .text_encoder import Text, TextEncoders, lent, weights_stamp
 
 
