@@ -28,7 +28,7 @@ from torch import Tensor
 
 from . import checks
 from .attention import Call, Record, Site, map_sites
-from .cache import LRU, auto_budget, disk_budget, host_budget
+from .cache.lru import LRU, auto_budget, disk_budget, host_budget
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .local_blend import add_up, blended, over, region

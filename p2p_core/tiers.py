@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .attention import Record, Term, whole
-from .cache import RecordCache
+from .cache.lru import RecordCache
 from .checks import TIERS
 from .errors import BadFolder, shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p_core.cache import LRU, RecordCache
+from p2p_core.cache.lru import LRU, RecordCache
 
 
 def test_the_least_recent_source_goes_first_and_its_latest_steps() -> None:
