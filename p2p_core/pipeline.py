@@ -29,6 +29,7 @@ from torch import Tensor
 from . import checks
 from .attention import Call, Record, Site, map_sites
 from .cache.lru import LRU, auto_budget, disk_budget, host_budget
+from .cache.store import Records, needed
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .local_blend import add_up, blended, over, region
@@ -41,7 +42,6 @@ from .plan import Plan, StepPlan, make_plan
 from .prompt import Prompt
 from .real_pictures import RealPictures
 from .recipe import Recipe
-from .records import Records, needed
 from .sampler import Sampler, guide, noise
 from .shelf import Shelf
 from .source import Result, Sites, Source, StepState

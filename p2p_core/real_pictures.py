@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from . import checks
+from .cache.store import Records
 from .errors import BadMethod
 from .inversion import check_memory, ddim_steps, null_text
 from .model.model import Model
 from .photos import fitted, opened
 from .prompt import Prompt
-from .records import Records
 from .sampler import Sampler
 from .shelf import Shapes, Shelf
 from .source import Inversion, Source, StepState

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .attention import Call, Record, Site, map_sites
-from .errors import BadSource, BadSteps, shown
-from .model.conditioning import Run, self_limit
-from .model.model import Model
-from .plan import StepPlan, check_steps
-from .sampler import Sampler, check_scheduler, chosen
-from .source import Sites, Source
-from .tiers import Tiers
+from ..attention import Call, Record, Site, map_sites
+from ..errors import BadSource, BadSteps, shown
+from ..model.conditioning import Run, self_limit
+from ..model.model import Model
+from ..plan import StepPlan, check_steps
+from ..sampler import Sampler, check_scheduler, chosen
+from ..source import Sites, Source
+from ..tiers import Tiers
 
 Size = tuple[int, int]
 
