@@ -30,6 +30,7 @@ from . import checks
 from .attention import Call, Record, Site, map_sites
 from .cache.lru import LRU, auto_budget, disk_budget, host_budget
 from .cache.store import Records, needed
+from .cache.tiers import Tiers
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .local_blend import add_up, blended, over, region
@@ -46,7 +47,6 @@ from .sampler import Sampler, guide, noise
 from .shelf import Shelf
 from .source import Result, Sites, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
-from .tiers import Tiers
 
 STATE_BYTES = 256 << 20  # at most
 STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind

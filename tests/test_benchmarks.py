@@ -15,7 +15,7 @@ from diffusers import UNet2DConditionModel
 from matplotlib.figure import Figure
 
 from benchmarks import equality, gpu, memory, models, speed, speed_report
-from p2p_core.tiers import Tiers
+from p2p_core.cache.tiers import Tiers
 
 
 def test_the_speed_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from p2p_core import Edit, PromptToPrompt, errors, tiers
+from p2p_core import Edit, PromptToPrompt, errors
+from p2p_core.cache import tiers
 from p2p_core.memory import MOST, decode_fits, edits_at_once
 from p2p_core.model import loading
 from p2p_core.pipeline import _budgets

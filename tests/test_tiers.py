@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, errors
-from p2p_core.tiers import KEYS
+from p2p_core.cache.tiers import KEYS
 
 from . import tiny
 from .conftest import HOUSE
@@ -189,7 +189,7 @@ def test_a_file_that_was_lost_is_recorded_again(tmp_path: Path, expected: Any, h
 
 
 def test_a_full_disk_only_costs_time(tmp_path: Path, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from p2p_core import tiers
+    from p2p_core.cache import tiers
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -15,7 +15,7 @@ from ..model.model import Model
 from ..plan import StepPlan, check_steps
 from ..sampler import Sampler, check_scheduler, chosen
 from ..source import Sites, Source
-from ..tiers import Tiers
+from .tiers import Tiers
 
 Size = tuple[int, int]
 

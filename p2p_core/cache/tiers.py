@@ -28,10 +28,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .attention import Record, Term, whole
-from .cache.lru import RecordCache
-from .checks import TIERS
-from .errors import BadFolder, shown
+from ..attention import Record, Term, whole
+from ..checks import TIERS
+from ..errors import BadFolder, shown
+from .lru import RecordCache
 
 KEYS = -1  # the step under which a source's text keys are kept: they are the same in every step
 HALF_MOST = torch.finfo(torch.float16).max
