@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from p2p_core import Edit, PromptToPrompt, Source
-from p2p_core.inversion import ddim_path
+from p2p_core.inversion.methods import ddim_path
 from storybook.captions import caption
 from storybook.draw import render
 from storybook.judge import Judge

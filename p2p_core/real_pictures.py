@@ -16,7 +16,7 @@ from torch import Tensor
 from . import checks
 from .cache.store import Records
 from .errors import BadMethod
-from .inversion import check_memory, ddim_steps, null_text
+from .inversion.methods import check_memory, ddim_steps, null_text
 from .model.model import Model
 from .photos import fitted, opened
 from .prompt import Prompt

@@ -9,7 +9,7 @@ import torch
 from p2p_core import Edit, PromptToPrompt, pipeline
 from p2p_core.attention import Call
 from p2p_core.errors import BadSource, BadSteps, P2PError
-from p2p_core.inversion import ddim_path
+from p2p_core.inversion.methods import ddim_path
 from p2p_core.sampler import Sampler
 
 PROMPT = "a red house on a hill"

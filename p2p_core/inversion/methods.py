@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import free_memory
-from .attention import Call, installed
-from .errors import NotEnoughMemory
-from .model.model import Model
-from .prompt import Prompt
-from .sampler import Sampler, guide
+from .. import free_memory
+from ..attention import Call, installed
+from ..errors import NotEnoughMemory
+from ..model.model import Model
+from ..prompt import Prompt
+from ..sampler import Sampler, guide
 
 CHECKPOINTED = 48 * 48  # latents from which on activations are computed again instead of kept
 INNER = 10  # Adam steps for each step's embedding (Mokady et al. 2023, section 4)
