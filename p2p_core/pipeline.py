@@ -33,6 +33,7 @@ from .cache.store import Records, needed
 from .cache.tiers import Tiers
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
+from .inversion.invert import RealPictures
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
 from .model.conditioning import Run, self_limit
@@ -41,7 +42,6 @@ from .model.model import Model
 from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
 from .prompt import Prompt
-from .real_pictures import RealPictures
 from .recipe import Recipe
 from .sampler import Sampler, guide, noise
 from .shelf import Shelf

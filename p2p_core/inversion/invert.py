@@ -13,17 +13,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import checks
-from .cache.store import Records
-from .errors import BadMethod
-from .inversion.methods import check_memory, ddim_steps, null_text
-from .model.model import Model
-from .photos import fitted, opened
-from .prompt import Prompt
-from .sampler import Sampler
-from .shelf import Shapes, Shelf
-from .source import Inversion, Source, StepState
-from .states import OnStep, States, bytes_of, finish, key_of
+from .. import checks
+from ..cache.store import Records
+from ..errors import BadMethod
+from ..model.model import Model
+from ..photos import fitted, opened
+from ..prompt import Prompt
+from ..sampler import Sampler
+from ..shelf import Shapes, Shelf
+from ..source import Inversion, Source, StepState
+from ..states import OnStep, States, bytes_of, finish, key_of
+from .methods import check_memory, ddim_steps, null_text
 
 
 class RealPictures:
