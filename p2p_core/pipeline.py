@@ -34,6 +34,7 @@ from .cache.tiers import Tiers
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .inversion.invert import RealPictures
+from .inversion.store import Shelf
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
 from .model.conditioning import Run, self_limit
@@ -44,7 +45,6 @@ from .plan import Plan, StepPlan, make_plan
 from .prompt import Prompt
 from .recipe import Recipe
 from .sampler import Sampler, guide, noise
-from .shelf import Shelf
 from .source import Result, Sites, Source, StepState
 from .states import OnStep, States, bytes_of, finish, key_of
 

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from p2p_core import P2PError, PromptToPrompt
-from p2p_core.shelf import Shelf
+from p2p_core.inversion.store import Shelf
 
 from . import tiny
 

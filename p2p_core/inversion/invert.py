@@ -20,10 +20,10 @@ from ..model.model import Model
 from ..photos import fitted, opened
 from ..prompt import Prompt
 from ..sampler import Sampler
-from ..shelf import Shapes, Shelf
 from ..source import Inversion, Source, StepState
 from ..states import OnStep, States, bytes_of, finish, key_of
 from .methods import check_memory, ddim_steps, null_text
+from .store import Shapes, Shelf
 
 
 class RealPictures:
