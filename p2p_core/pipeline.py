@@ -33,6 +33,7 @@ from .cache.store import Records, needed
 from .cache.tiers import Tiers
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
+from .images.load import picture_of
 from .inversion.invert import RealPictures
 from .inversion.store import Shelf
 from .local_blend import add_up, blended, over, region
@@ -40,7 +41,6 @@ from .memory import edits_at_once, empty_cache, free_bytes
 from .model.conditioning import Run, self_limit
 from .model.loading import Progress, choose_device, choose_dtype, load
 from .model.model import Model
-from .photos import picture_of
 from .plan import Plan, StepPlan, make_plan
 from .prompt import Prompt
 from .recipe import Recipe

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .edit import Edit
-from .photos import picture_text
+from .images.load import picture_text
 from .plan import Plan
 from .prompt import Prompt
 from .sampler import Sampler

@@ -17,7 +17,7 @@ import numpy as np
 
 from p2p_core import free_memory
 from p2p_core.errors import BadPicture
-from p2p_core.photos import FITS, fitted, opened
+from p2p_core.images.load import FITS, fitted, opened
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:

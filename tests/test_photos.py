@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from p2p_core.errors import BadPicture
 from p2p_core.files import MOST_BYTES, MOST_PIXELS, TURNED
-from p2p_core.photos import fitted, opened
+from p2p_core.images.load import fitted, opened
 
 from . import hostile
 from .app_fixtures import ROOT

@@ -16,8 +16,8 @@ from torch import Tensor
 from .. import checks
 from ..cache.store import Records
 from ..errors import BadMethod
+from ..images.load import fitted, opened
 from ..model.model import Model
-from ..photos import fitted, opened
 from ..prompt import Prompt
 from ..sampler import Sampler
 from ..source import Inversion, Source, StepState

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from . import files
-from .errors import BadPicture, shown
-from .files import MOST_PIXELS, ORIENTATION, TURNED
+from .. import files
+from ..errors import BadPicture, shown
+from ..files import MOST_PIXELS, ORIENTATION, TURNED
 
 FITS = ("crop", "pad")
 PAPER = (255, 255, 255)  # under what is transparent, and beside what is padded
