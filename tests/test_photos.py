@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from p2p_core.errors import BadPicture
-from p2p_core.files import MOST_BYTES, MOST_PIXELS, TURNED
+from p2p_core.images.decode import MOST_BYTES, MOST_PIXELS, TURNED
 from p2p_core.images.load import fitted, opened
 
 from . import hostile

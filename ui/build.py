@@ -47,7 +47,7 @@ def launch_options() -> dict[str, Any]:
         "footer_links": ["api"],  # the style sheet hides the footer; the header links there
         "run_history": False,
         "ssr_mode": False,
-        "max_file_size": "64mb",  # as `p2p_core.files.MOST_BYTES`
+        "max_file_size": "64mb",  # as `p2p_core.images.decode.MOST_BYTES`
         # events under way at once; every open page has one (`Handlers.stay`)
         "max_threads": 4 * MOST_SESSIONS,
     }

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from .. import files
 from ..errors import BadPicture, shown
-from ..files import MOST_PIXELS, ORIENTATION, TURNED
+from . import decode
+from .decode import MOST_PIXELS, ORIENTATION, TURNED
 
 FITS = ("crop", "pad")
 PAPER = (255, 255, 255)  # under what is transparent, and beside what is padded
@@ -32,7 +32,7 @@ def opened(picture: Any) -> Image.Image:
         return _decoded(bytes(picture), "The picture")
     if isinstance(picture, (str, Path)):
         path = Path(picture)
-        return _decoded(files.read(path), shown(path.name))
+        return _decoded(decode.read(path), shown(path.name))
     raise BadPicture(
         "A picture is a path, bytes, a PIL image or an array; "
         f"got {type(picture).__name__} ({shown(picture)})."
@@ -109,7 +109,7 @@ def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _decoded(data: bytes, name: str) -> Image.Image:
-    with files.decoded(data, name) as (image, orientation):
+    with decode.decoded(data, name) as (image, orientation):
         flat = _flat(image)
         del image
     return _turned(flat, orientation)  # once the decoder has let go of its own copies
@@ -117,7 +117,7 @@ def _decoded(data: bytes, name: str) -> Image.Image:
 
 def _given(image: Image.Image) -> Image.Image:
     """A picture that was opened elsewhere; it stays as it is."""
-    files.check_size(image.size, "The picture")
+    decode.check_size(image.size, "The picture")
     try:
         if image.tell():
             image.seek(0)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .errors import BadPicture, shown
+from ..errors import BadPicture, shown
 
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 25_000_000
