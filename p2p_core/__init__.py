@@ -2,7 +2,7 @@
 
 from .edit import Blend, Edit, Window
 from .errors import P2PError
-from .masks import mask_text
+from .images.mask import mask_text
 from .pipeline import PromptToPrompt
 from .plan import Plan
 from .prompt import Prompt, align

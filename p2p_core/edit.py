@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import BadBlend, BadEdit, BadPrompt, BadWeight, BadWindow, shown
-from .masks import mask_array, mask_text
+from .images.mask import mask_array, mask_text
 from .prompt import KINDS, Kind
 
 DEFAULT = "default_"

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
 from p2p_core import pipeline as engine_module
-from p2p_core.masks import mask_text
+from p2p_core.images.mask import mask_text
 from p2p_core.model import model as models_module
 
 from . import tiny

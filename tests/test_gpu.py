@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core.masks import mask_text
+from p2p_core.images.mask import mask_text
 
 from . import tiny
 from .conftest import HOUSE

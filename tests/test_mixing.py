@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
-from p2p_core.masks import mask_array
+from p2p_core.images.mask import mask_array
 from ui import Engine, keeping, runs
 from ui.axes import Cell, axes, cells
 from ui.board import script

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attention import PLAIN, Injection, Record, RowEdit
-from ..masks import mask_array
+from ..images.mask import mask_array
 from ..plan import StepPlan
 from ..prompt import Prompt
 from .model import Model

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from .errors import BadBlend, shown
+from ..errors import BadBlend, shown
 
 LONGEST = 400_000  # characters
 LARGEST = 2048  # pixels a side
