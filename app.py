@@ -8,7 +8,7 @@ import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
-from ui import Engine, build_app, launch_options
+from p2p_app import Engine, build_app, launch_options
 
 
 def steps(text: str) -> int:

@@ -17,20 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from p2p_app import Engine, build_app, launch_options, memory
+from p2p_app.api import Api
+from p2p_app.controls import Controls, example_controls, read
+from p2p_app.desk import Desk, keys, with_words
+from p2p_app.examples import PAPER, STORYBOOK
+from p2p_app.handlers import Handlers
+from p2p_app.layout import Page
+from p2p_app.looks import USUAL, VIEWS
+from p2p_app.region import Region
+from p2p_app.sessions import Sessions
+from p2p_app.timeline import Timeline
+from p2p_app.widgets import Examples, History, Look
+from p2p_app.wiring import named
 from p2p_core import PromptToPrompt
-from ui import Engine, build_app, launch_options, memory
-from ui.api import Api
-from ui.controls import Controls, example_controls, read
-from ui.desk import Desk, keys, with_words
-from ui.examples import PAPER, STORYBOOK
-from ui.handlers import Handlers
-from ui.layout import Page
-from ui.looks import USUAL, VIEWS
-from ui.region import Region
-from ui.sessions import Sessions
-from ui.timeline import Timeline
-from ui.widgets import Examples, History, Look
-from ui.wiring import named
 
 from . import tiny
 from .app_fixtures import ROOT, free_port

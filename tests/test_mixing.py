@@ -14,23 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from p2p_app import Engine, keeping, runs
+from p2p_app.axes import Cell, axes, cells
+from p2p_app.board import script
+from p2p_app.controls import Controls, of_edit, read
+from p2p_app.desk import Desk, keys, weights_by_number, with_words
+from p2p_app.explore import Explore, Sheet, exported
+from p2p_app.handlers import Handlers
+from p2p_app.looks import USUAL, VIEWS
+from p2p_app.painting import layer_of, mask_of
+from p2p_app.region import Region, toggled
+from p2p_app.sessions import Session, Sessions
+from p2p_app.timeline import Timeline
+from p2p_app.turns import Turns
+from p2p_app.widgets import Guide, History
+from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
-from ui import Engine, keeping, runs
-from ui.axes import Cell, axes, cells
-from ui.board import script
-from ui.controls import Controls, of_edit, read
-from ui.desk import Desk, keys, weights_by_number, with_words
-from ui.explore import Explore, Sheet, exported
-from ui.handlers import Handlers
-from ui.looks import USUAL, VIEWS
-from ui.painting import layer_of, mask_of
-from ui.region import Region, toggled
-from ui.sessions import Session, Sessions
-from ui.timeline import Timeline
-from ui.turns import Turns
-from ui.widgets import Guide, History
-from ui.wiring import stamped
 
 from . import tiny
 

@@ -11,14 +11,14 @@ import pytest
 from gradio.data_classes import ImageData
 from PIL import Image
 
+from p2p_app import Engine
+from p2p_app.examples import YOURS
+from p2p_app.handlers import Handlers
+from p2p_app.pictures import path_of
+from p2p_app.sessions import Sessions
+from p2p_app.yours import FITS, METHODS, Picture, note
 from p2p_core import PromptToPrompt, load_recipe, recipe_of
 from storybook.pictures import FOLDER, PICTURES
-from ui import Engine
-from ui.examples import YOURS
-from ui.handlers import Handlers
-from ui.pictures import path_of
-from ui.sessions import Sessions
-from ui.yours import FITS, METHODS, Picture, note
 
 from . import tiny
 from .app_fixtures import STEPS
