@@ -8,7 +8,7 @@ import gradio as gr
 import matplotlib
 
 from .api import Api, add_api
-from .board import ASSETS
+from .components.board import ASSETS
 from .engine import Engine
 from .examples import examples_for
 from .handlers import Handlers

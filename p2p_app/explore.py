@@ -13,7 +13,7 @@ from PIL import Image
 
 from . import pictures
 from .axes import MOST_CELLS, Cell, axes, cells
-from .board import Board, number, texts, whole
+from .components.board import Board, number, texts, whole
 from .controls import read
 from .sessions import Session
 from .telling import settings_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from .board import script
+from .components.board import script
 from .controls import first_boards
 from .desk import Desk
 from .examples import WALK, YOURS, Example

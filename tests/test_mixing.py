@@ -16,7 +16,7 @@ from PIL import Image
 
 from p2p_app import Engine, keeping, runs
 from p2p_app.axes import Cell, axes, cells
-from p2p_app.board import script
+from p2p_app.components.board import script
 from p2p_app.controls import Controls, of_edit, read
 from p2p_app.desk import Desk, keys, weights_by_number, with_words
 from p2p_app.explore import Explore, Sheet, exported
