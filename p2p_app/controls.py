@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
-from . import desk as desks
-from .desk import Desk
+from .components import desk as desks
+from .components.desk import Desk
 from .engine import Engine
 from .examples import Example
 from .region import Region

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .desk import Desk
+from .components.desk import Desk
 from .sessions import Entry, Session
 
 LARGEST = 1_500_000  # characters; browsers give a tab about five million

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from .components.board import script
+from .components.desk import Desk
 from .controls import first_boards
-from .desk import Desk
 from .examples import WALK, YOURS, Example
 from .explore import Explore
 from .looks import USUAL, VIEWS

@@ -19,8 +19,8 @@ from PIL import Image
 
 from p2p_app import Engine, build_app, launch_options, memory
 from p2p_app.api import Api
+from p2p_app.components.desk import Desk, keys, with_words
 from p2p_app.controls import Controls, example_controls, read
-from p2p_app.desk import Desk, keys, with_words
 from p2p_app.examples import PAPER, STORYBOOK
 from p2p_app.handlers import Handlers
 from p2p_app.layout import Page

@@ -17,8 +17,8 @@ from PIL import Image
 from p2p_app import Engine, keeping, runs
 from p2p_app.axes import Cell, axes, cells
 from p2p_app.components.board import script
+from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
 from p2p_app.controls import Controls, of_edit, read
-from p2p_app.desk import Desk, keys, weights_by_number, with_words
 from p2p_app.explore import Explore, Sheet, exported
 from p2p_app.handlers import Handlers
 from p2p_app.looks import USUAL, VIEWS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .components.board import Board, number, texts
+from .board import Board, number, texts
 
 LOW, HIGH = -2.0, 2.0
 MOST_WORDS = 128
