@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .components.board import Board, number, whole
+from .board import Board, number, whole
 
 STEPS = 30
 BALANCED = {"cross": [0.0, 0.8], "self": [0.0, 0.4]}
