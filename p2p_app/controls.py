@@ -9,10 +9,10 @@ from typing import Any
 
 from .components import desk as desks
 from .components.desk import Desk
+from .components.region import Region
 from .components.timeline import Timeline
 from .engine import Engine
 from .examples import Example
-from .region import Region
 
 Partners = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
 

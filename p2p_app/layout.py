@@ -9,12 +9,12 @@ import gradio as gr
 
 from .components.board import script
 from .components.desk import Desk
+from .components.region import Region
 from .components.timeline import Timeline
 from .controls import first_boards
 from .examples import WALK, YOURS, Example
 from .explore import Explore
 from .looks import USUAL, VIEWS
-from .region import Region
 from .telling import listed
 from .widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 from .yours import FITS, HINT, METHODS, Picture

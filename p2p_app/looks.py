@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from . import pictures
-from .region import toggled
+from .components.region import toggled
 from .sessions import Session
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from p2p_app import Engine, keeping, runs
 from p2p_app.axes import Cell, axes, cells
 from p2p_app.components.board import script
 from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
+from p2p_app.components.region import Region, toggled
 from p2p_app.components.timeline import Timeline
 from p2p_app.controls import Controls, of_edit, read
 from p2p_app.explore import Explore, Sheet, exported
 from p2p_app.handlers import Handlers
 from p2p_app.looks import USUAL, VIEWS
 from p2p_app.painting import layer_of, mask_of
-from p2p_app.region import Region, toggled
 from p2p_app.sessions import Session, Sessions
 from p2p_app.turns import Turns
 from p2p_app.widgets import Guide, History

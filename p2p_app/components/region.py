@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .components.board import Board, number, texts
+from .board import Board, number, texts
 
 THRESHOLD = 0.3
 START = 0.2
