@@ -14,10 +14,10 @@ from PIL import Image
 from . import pictures
 from .axes import MOST_CELLS, Cell, axes, cells
 from .components.board import Board, number, texts, whole
+from .components.widgets import line
 from .controls import read
 from .sessions import Session
 from .telling import settings_of
-from .widgets import line
 
 if TYPE_CHECKING:
     from .runs import Runs

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from .components.widgets import line
 from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
@@ -24,7 +25,6 @@ from .runs import GONE, Runs, Updates, device, sentences, tidy
 from .sessions import NEVER, Session, Sessions
 from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf
-from .widgets import line
 from .yours import YoursHandlers
 
 LOADED = "This edit is from before the page was loaded again. Click it once, then it can be compared."

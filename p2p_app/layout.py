@@ -11,12 +11,12 @@ from .components.board import script
 from .components.desk import Desk
 from .components.region import Region
 from .components.timeline import Timeline
+from .components.widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 from .controls import first_boards
 from .examples import WALK, YOURS, Example
 from .explore import Explore
 from .looks import USUAL, VIEWS
 from .telling import listed
-from .widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 from .yours import FITS, HINT, METHODS, Picture
 
 MAPS = ("source", "edit")

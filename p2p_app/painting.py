@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from . import pictures
-from .widgets import line
+from .components.widgets import line
 
 SIDE = 128  # of a mask; the latents are smaller still
 CANVAS = 512

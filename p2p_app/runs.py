@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from . import pictures
+from .components.widgets import line
 from .controls import Controls, Reading, chips, read
 from .engine import Engine, NotReady
 from .examples import examples_for
@@ -24,7 +25,6 @@ from .memory import give_back
 from .sessions import Entry, Session, Sessions
 from .telling import idle_controls, idle_region, shelf, titled, told
 from .turns import Turns
-from .widgets import line
 
 log = logging.getLogger("p2p.ui")
 Update = dict[str, Any]

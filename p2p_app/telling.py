@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from . import pictures
+from .components.widgets import line, megabytes, seconds
 from .examples import Example
 from .sessions import Session
-from .widgets import line, megabytes, seconds
 
 
 def listed(examples: tuple[Example, ...]) -> list[dict[str, str]]:

@@ -22,13 +22,13 @@ from p2p_app.api import Api
 from p2p_app.components.desk import Desk, keys, with_words
 from p2p_app.components.region import Region
 from p2p_app.components.timeline import Timeline
+from p2p_app.components.widgets import Examples, History, Look
 from p2p_app.controls import Controls, example_controls, read
 from p2p_app.examples import PAPER, STORYBOOK
 from p2p_app.handlers import Handlers
 from p2p_app.layout import Page
 from p2p_app.looks import USUAL, VIEWS
 from p2p_app.sessions import Sessions
-from p2p_app.widgets import Examples, History, Look
 from p2p_app.wiring import named
 from p2p_core import PromptToPrompt
 

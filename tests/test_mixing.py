@@ -20,6 +20,7 @@ from p2p_app.components.board import script
 from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
 from p2p_app.components.region import Region, toggled
 from p2p_app.components.timeline import Timeline
+from p2p_app.components.widgets import Guide, History
 from p2p_app.controls import Controls, of_edit, read
 from p2p_app.explore import Explore, Sheet, exported
 from p2p_app.handlers import Handlers
@@ -27,7 +28,6 @@ from p2p_app.looks import USUAL, VIEWS
 from p2p_app.painting import layer_of, mask_of
 from p2p_app.sessions import Session, Sessions
 from p2p_app.turns import Turns
-from p2p_app.widgets import Guide, History
 from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array

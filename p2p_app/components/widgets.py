@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .components.board import Board, number, whole
+from .board import Board, number, whole
 
 MOST_ITEMS = 100
 
