@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from . import pictures
-from .axes import MOST_CELLS, Cell, axes, cells
-from .components.board import Board, number, texts, whole
-from .components.widgets import line
-from .controls import read
-from .sessions import Session
-from .telling import settings_of
+from .. import pictures
+from ..axes import MOST_CELLS, Cell, axes, cells
+from ..components.board import Board, number, texts, whole
+from ..components.widgets import line
+from ..controls import read
+from ..sessions import Session
+from ..telling import settings_of
 
 if TYPE_CHECKING:
-    from .runs import Runs
+    from ..runs import Runs
 
 SIDE = 160
 STRIP, GRID = 11, 5
