@@ -18,10 +18,10 @@ from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .keeping import remembered
-from .looks import LookHandlers
 from .painting import PaintHandlers
 from .runs import GONE, Runs, Updates, device, sentences, tidy
 from .sessions import NEVER, Session, Sessions
+from .tabs.attention import LookHandlers
 from .tabs.explore import ExploreHandlers
 from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf

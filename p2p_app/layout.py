@@ -14,7 +14,7 @@ from .components.timeline import Timeline
 from .components.widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 from .controls import first_boards
 from .examples import WALK, YOURS, Example
-from .looks import USUAL, VIEWS
+from .tabs.attention import USUAL, VIEWS
 from .tabs.explore import Explore
 from .telling import listed
 from .yours import FITS, HINT, METHODS, Picture

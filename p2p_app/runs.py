@@ -20,9 +20,9 @@ from .controls import Controls, Reading, chips, read
 from .engine import Engine, NotReady
 from .examples import examples_for
 from .keeping import kept, levers
-from .looks import first_look
 from .memory import give_back
 from .sessions import Entry, Session, Sessions
+from .tabs.attention import first_look
 from .telling import idle_controls, idle_region, shelf, titled, told
 from .turns import Turns
 

@@ -27,8 +27,8 @@ from p2p_app.controls import Controls, example_controls, read
 from p2p_app.examples import PAPER, STORYBOOK
 from p2p_app.handlers import Handlers
 from p2p_app.layout import Page
-from p2p_app.looks import USUAL, VIEWS
 from p2p_app.sessions import Sessions
+from p2p_app.tabs.attention import USUAL, VIEWS
 from p2p_app.wiring import named
 from p2p_core import PromptToPrompt
 

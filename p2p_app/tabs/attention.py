@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from . import pictures
-from .components.region import toggled
-from .sessions import Session
+from .. import pictures
+from ..components.region import toggled
+from ..sessions import Session
 
 if TYPE_CHECKING:
-    from .controls import Reading
-    from .runs import Runs
+    from ..controls import Reading
+    from ..runs import Runs
 
 SIDE = 192
 VIEWS = ("mean of all steps", "step by step")
