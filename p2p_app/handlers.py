@@ -23,9 +23,9 @@ from .runs import GONE, Runs, Updates, device, sentences, tidy
 from .sessions import NEVER, Session, Sessions
 from .tabs.attention import LookHandlers
 from .tabs.explore import ExploreHandlers
+from .tabs.your_picture import YoursHandlers
 from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf
-from .yours import YoursHandlers
 
 LOADED = "This edit is from before the page was loaded again. Click it once, then it can be compared."
 STAY = 1.0  # seconds between two looks whether a page is still open

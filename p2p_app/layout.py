@@ -16,8 +16,8 @@ from .controls import first_boards
 from .examples import WALK, YOURS, Example
 from .tabs.attention import USUAL, VIEWS
 from .tabs.explore import Explore
+from .tabs.your_picture import FITS, HINT, METHODS, Picture
 from .telling import listed
-from .yours import FITS, HINT, METHODS, Picture
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"

@@ -10,7 +10,7 @@ import gradio as gr
 
 from .handlers import Handlers
 from .layout import Page
-from .yours import WISH
+from .tabs.your_picture import WISH
 
 Handler = Callable[..., Any]
 Triggers = Sequence[Any]

@@ -16,7 +16,7 @@ from p2p_app.examples import YOURS
 from p2p_app.handlers import Handlers
 from p2p_app.pictures import path_of
 from p2p_app.sessions import Sessions
-from p2p_app.yours import FITS, METHODS, Picture, note
+from p2p_app.tabs.your_picture import FITS, METHODS, Picture, note
 from p2p_core import PromptToPrompt, load_recipe, recipe_of
 from storybook.pictures import FOLDER, PICTURES
 
