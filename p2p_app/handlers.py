@@ -18,11 +18,11 @@ from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .keeping import remembered
-from .painting import PaintHandlers
 from .runs import GONE, Runs, Updates, device, sentences, tidy
 from .sessions import NEVER, Session, Sessions
 from .tabs.attention import LookHandlers
 from .tabs.explore import ExploreHandlers
+from .tabs.paint import PaintHandlers
 from .tabs.your_picture import YoursHandlers
 from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf

@@ -8,8 +8,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from . import pictures
-from .components.widgets import line
+from .. import pictures
+from ..components.widgets import line
 
 SIDE = 128  # of a mask; the latents are smaller still
 CANVAS = 512
