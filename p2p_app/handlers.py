@@ -23,8 +23,8 @@ from .sessions import NEVER, Session, Sessions
 from .tabs.attention import LookHandlers
 from .tabs.explore import ExploreHandlers
 from .tabs.paint import PaintHandlers
+from .tabs.recipes import TakeHandlers
 from .tabs.your_picture import YoursHandlers
-from .takeaway import TakeHandlers
 from .telling import listed, settings_of, shelf
 
 LOADED = "This edit is from before the page was loaded again. Click it once, then it can be compared."
