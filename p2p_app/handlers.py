@@ -18,6 +18,7 @@ from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .keeping import remembered
+from .messages import listed, settings_of, shelf
 from .runs import GONE, Runs, Updates, device, sentences, tidy
 from .sessions import NEVER, Session, Sessions
 from .tabs.attention import LookHandlers
@@ -25,7 +26,6 @@ from .tabs.explore import ExploreHandlers
 from .tabs.paint import PaintHandlers
 from .tabs.recipes import TakeHandlers
 from .tabs.your_picture import YoursHandlers
-from .telling import listed, settings_of, shelf
 
 LOADED = "This edit is from before the page was loaded again. Click it once, then it can be compared."
 STAY = 1.0  # seconds between two looks whether a page is still open

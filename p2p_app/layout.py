@@ -14,10 +14,10 @@ from .components.timeline import Timeline
 from .components.widgets import Chips, Examples, Guide, History, Line, Look, Status, line
 from .controls import first_boards
 from .examples import WALK, YOURS, Example
+from .messages import listed
 from .tabs.attention import USUAL, VIEWS
 from .tabs.explore import Explore
 from .tabs.your_picture import FITS, HINT, METHODS, Picture
-from .telling import listed
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"

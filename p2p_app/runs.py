@@ -21,9 +21,9 @@ from .engine import Engine, NotReady
 from .examples import examples_for
 from .keeping import kept, levers
 from .memory import give_back
+from .messages import idle_controls, idle_region, shelf, titled, told
 from .sessions import Entry, Session, Sessions
 from .tabs.attention import first_look
-from .telling import idle_controls, idle_region, shelf, titled, told
 from .turns import Turns
 
 log = logging.getLogger("p2p.ui")

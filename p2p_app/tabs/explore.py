@@ -16,8 +16,8 @@ from ..axes import MOST_CELLS, Cell, axes, cells
 from ..components.board import Board, number, texts, whole
 from ..components.widgets import line
 from ..controls import read
+from ..messages import settings_of
 from ..sessions import Session
-from ..telling import settings_of
 
 if TYPE_CHECKING:
     from ..runs import Runs

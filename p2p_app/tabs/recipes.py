@@ -12,8 +12,8 @@ import gradio as gr
 
 from ..components.widgets import line
 from ..controls import of_edit, read
+from ..messages import settings_of
 from ..sessions import Session
-from ..telling import settings_of
 
 LARGEST = 10_000_000  # bytes of a file that is brought back
 

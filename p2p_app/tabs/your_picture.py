@@ -12,8 +12,8 @@ from .. import pictures
 from ..components.widgets import line, seconds
 from ..controls import Controls, example_controls
 from ..examples import YOURS, with_steps
+from ..messages import inverted, listed, settings_of
 from ..sessions import Session
-from ..telling import inverted, listed, settings_of
 
 METHODS = {  # as the page says them -> the engine's name, UNet rows a step, what it is like
     "direct": ("direct", 2, "exact and quick: the picture itself is the source"),
