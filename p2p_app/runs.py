@@ -19,9 +19,9 @@ from .components.widgets import line
 from .controls import Controls, Reading, chips, read
 from .engine import Engine, NotReady
 from .examples import examples_for
-from .keeping import kept, levers
 from .memory import give_back
 from .messages import idle_controls, idle_region, shelf, titled, told
+from .session_storage import kept, levers
 from .sessions import Entry, Session, Sessions
 from .tabs.attention import first_look
 from .turns import Turns

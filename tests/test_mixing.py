@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2p_app import Engine, keeping, runs
+from p2p_app import Engine, runs, session_storage
 from p2p_app.axes import Cell, axes, cells
 from p2p_app.components.board import script
 from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
@@ -853,7 +853,7 @@ def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers:
 
 def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(handlers)
-    monkeypatch.setattr(keeping, "LARGEST", 8000)
+    monkeypatch.setattr(session_storage, "LARGEST", 8000)
     for n in range(6):
         done = last(
             handlers.edit(*boards(CASTLE, desk=Desk.clean({"weights": {"red/0": n / 4 - 1}})), n + 1.0, who())
@@ -878,7 +878,7 @@ def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.Mon
     )
 )
 def test_a_kept_page_can_be_anything(data: Any) -> None:
-    levers, entries = keeping.remembered(data)
+    levers, entries = session_storage.remembered(data)
     assert set(levers) == {"weights", "muted", "solo"} and all(isinstance(e.title, str) for e in entries)
 
 
