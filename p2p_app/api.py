@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from .engine import Engine, NotReady
+from .queue import Turns
 from .sessions import Sessions
-from .turns import Turns
 
 ABOUT = {
     "generate": (

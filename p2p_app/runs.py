@@ -21,10 +21,10 @@ from .engine import Engine, NotReady
 from .examples import examples_for
 from .memory import give_back
 from .messages import idle_controls, idle_region, shelf, titled, told
+from .queue import Turns
 from .session_storage import kept, levers
 from .sessions import Entry, Session, Sessions
 from .tabs.attention import first_look
-from .turns import Turns
 
 log = logging.getLogger("p2p.ui")
 Update = dict[str, Any]

@@ -23,11 +23,11 @@ from p2p_app.components.timeline import Timeline
 from p2p_app.components.widgets import Guide, History
 from p2p_app.controls import Controls, of_edit, read
 from p2p_app.handlers import Handlers
+from p2p_app.queue import Turns
 from p2p_app.sessions import Session, Sessions
 from p2p_app.tabs.attention import USUAL, VIEWS
 from p2p_app.tabs.explore import Explore, Sheet, exported
 from p2p_app.tabs.paint import layer_of, mask_of
-from p2p_app.turns import Turns
 from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
