@@ -8,13 +8,13 @@ import gradio as gr
 import matplotlib
 
 from .api import Api, add_api
+from .blocks import Blocks
 from .components.board import ASSETS
 from .engine import Engine
 from .examples import examples_for
 from .handlers import Handlers
 from .layout import build_page
 from .sessions import MOST_SESSIONS, Sessions
-from .streaming import Blocks
 from .theme import THEME
 from .wiring import wire
 

@@ -12,8 +12,8 @@ from gradio.state_holder import SessionState
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2p_app.blocks import Blocks
 from p2p_app.components.widgets import Chips, Line, line
-from p2p_app.streaming import Blocks
 
 NAMES = ("line", "chips", "text", "button", "column")
 UPDATES = {
