@@ -18,7 +18,7 @@ from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .messages import listed, settings_of, shelf
-from .runs import GONE, Runs, Updates, device, sentences, tidy
+from .runner import GONE, Runs, Updates, device, sentences, tidy
 from .session_storage import remembered
 from .sessions import NEVER, Session, Sessions
 from .tabs.attention import LookHandlers

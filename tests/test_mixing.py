@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2p_app import Engine, runs, session_storage
+from p2p_app import Engine, runner, session_storage
 from p2p_app.axes import Cell, axes, cells
 from p2p_app.components.board import script
 from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
@@ -133,8 +133,8 @@ def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
 
 def previews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step is shown, so that a test can do something after each."""
-    monkeypatch.setattr(runs, "PREVIEW_EVERY", -1.0)
-    monkeypatch.setattr(runs, "PREVIEW_REST", 0)
+    monkeypatch.setattr(runner, "PREVIEW_EVERY", -1.0)
+    monkeypatch.setattr(runner, "PREVIEW_REST", 0)
 
 
 def until(updates: Any, text: str) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
 
 def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     previews(monkeypatch)
-    monkeypatch.setattr(runs, "ECHO", 600.0)  # however long this takes
+    monkeypatch.setattr(runner, "ECHO", 600.0)  # however long this takes
     begun(handlers)
     done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
     other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())

@@ -15,7 +15,7 @@ from ..sessions import Session
 
 if TYPE_CHECKING:
     from ..controls import Reading
-    from ..runs import Runs
+    from ..runner import Runs
 
 SIDE = 192
 VIEWS = ("mean of all steps", "step by step")

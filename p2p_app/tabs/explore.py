@@ -20,7 +20,7 @@ from ..messages import settings_of
 from ..sessions import Session
 
 if TYPE_CHECKING:
-    from ..runs import Runs
+    from ..runner import Runs
 
 SIDE = 160
 STRIP, GRID = 11, 5
