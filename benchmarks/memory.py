@@ -21,8 +21,7 @@ from typing import Any
 import torch
 
 from p2p_core import PromptToPrompt, Source, free_memory
-from reference import by_hand
-from tests import side_by_side
+from reference import by_hand, side_by_side
 
 from .equality import written
 from .models import NAMES, load

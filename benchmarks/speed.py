@@ -32,8 +32,7 @@ import torch
 
 from p2p_core import Edit, PromptToPrompt, Source
 from p2p_core.model.compiling import compile_regions
-from reference import by_hand
-from tests import side_by_side
+from reference import by_hand, side_by_side
 
 from . import speed_report as report
 from .models import NAMES, load

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.side_by_side import Blended, Controls
+from reference.side_by_side import Blended, Controls
 
 Group = tuple[list[int], list[int]]  # source words -> target words
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from p2p_core import Blend, Edit, PromptToPrompt, errors
 from p2p_core.plan import make_plan
+from reference import side_by_side
 from reference.by_hand import controls, embed_two
 
-from . import side_by_side, tiny
+from . import tiny
 from .conftest import HOUSE
 from .original import save_original
 from .tolerances import assert_close, relative

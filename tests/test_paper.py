@@ -15,9 +15,10 @@ import torch
 from p2p_core import Blend, Edit, PromptToPrompt, Source
 from p2p_core.attention import Call, Injection, Record, RowEdit, Term, attend, find_sites, installed
 from p2p_core.plan import make_plan
+from reference import side_by_side
 from reference.by_hand import controls, embed, loop_over_pixels
 
-from . import side_by_side, tiny
+from . import tiny
 from .conftest import HOUSE
 from .tolerances import assert_close, relative
 
