@@ -18,10 +18,10 @@ from p2p_core import Blend, Edit, PromptToPrompt, errors
 from p2p_core.plan import make_plan
 from reference import side_by_side
 from reference.by_hand import controls, embed_two
+from reference.original import save_original
 
 from . import tiny
 from .conftest import HOUSE
-from .original import save_original
 from .tolerances import assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
