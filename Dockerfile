@@ -22,7 +22,7 @@ RUN pip install --no-cache-dir --user -r requirements.txt
 
 COPY --chown=user assets assets
 COPY --chown=user p2p_core p2p_core
-COPY --chown=user ui ui
+COPY --chown=user p2p_app p2p_app
 COPY --chown=user app.py README.md LICENSE ./
 
 RUN mkdir -p /home/user/models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,7 +10,6 @@ import matplotlib
 
 from .api import Api, add_api
 from .blocks import Blocks
-from .components.board import ASSETS
 from .engine import Engine
 from .examples import examples_for
 from .handlers import Handlers
@@ -17,6 +17,8 @@ from .layout import build_page
 from .sessions import MOST_SESSIONS, Sessions
 from .theme import THEME
 from .wiring import wire
+
+FOLDER = Path(__file__).resolve().parent
 
 matplotlib.use("Agg")  # gradio imports it lazily with the first event, which then waits a second
 
@@ -42,8 +44,8 @@ def launch_options() -> dict[str, Any]:
     """Keyword arguments for `launch` that belong to the app."""
     return {
         "theme": THEME,
-        "css_paths": [ASSETS / "ui.css"],
-        "favicon_path": ASSETS / "favicon.png",
+        "css_paths": [FOLDER / "styles" / "app.css"],
+        "favicon_path": FOLDER / "favicon.png",
         "footer_links": ["api"],  # the style sheet hides the footer; the header links there
         "run_history": False,
         "ssr_mode": False,

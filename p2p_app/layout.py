@@ -21,9 +21,9 @@ from .tabs.your_picture import FITS, HINT, METHODS, Picture
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
-# A handle between two pictures for the keyboard and screen readers; `assets/stage.js` ties it to Gradio's.
+# A handle between two pictures for the keyboard and screen readers; `components/stage.js` ties it to Gradio's.
 SPLIT = '<input type="range" min="0" max="100" value="50" aria-label="line between {} and {}" hidden>'
-# The brush for those who have no mouse; `assets/brush.js` moves it.
+# The brush for those who have no mouse; `components/brush.js` moves it.
 BRUSH = (
     '<div class="keybrush" tabindex="0" role="application" aria-roledescription="brush" '
     'aria-label="Brush by keys. Arrow keys move it, with Shift a little. Space puts it down and lifts it.">'

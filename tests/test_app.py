@@ -343,9 +343,7 @@ def test_a_handler_without_news_empties_nothing() -> None:
 
 def test_the_page_is_built_without_torch() -> None:
     """Importing torch and diffusers takes most of the start: the page is served before that."""
-    code = (
-        "import sys, ui; ui.build_app(ui.Engine()); print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
-    )
+    code = "import sys, p2p_app; p2p_app.build_app(p2p_app.Engine()); print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]"]
 

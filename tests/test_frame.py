@@ -30,10 +30,14 @@ def test_requirements_cover_the_apps_imports_and_nothing_else() -> None:
     assert not app.keys() & {*dev, *train}
     names = {"PIL": "pillow"}
     third = set()
-    for path in [*files("p2p_core", "ui"), ROOT / "app.py"]:
+    for path in [*files("p2p_core", "p2p_app"), ROOT / "app.py"]:
         for module, _ in imports(path):
             top = module.split(".")[0]
-            if top and top not in sys.stdlib_module_names and top not in ("p2p_core", "ui", "__future__"):
+            if (
+                top
+                and top not in sys.stdlib_module_names
+                and top not in ("p2p_core", "p2p_app", "__future__")
+            ):
                 third.add(names.get(top, top).lower())
     assert third <= app.keys(), third - app.keys()
 
@@ -57,7 +61,7 @@ def test_the_dockerfile_holds_what_the_app_needs() -> None:
         if line.startswith("COPY"):
             copied |= {word for word in line.split()[1:-1] if not word.startswith("--")}
     assert all((ROOT / name).exists() for name in copied), copied
-    assert {"requirements.txt", "app.py", "p2p_core", "ui", "assets", "README.md"} <= copied
+    assert {"requirements.txt", "app.py", "p2p_core", "p2p_app", "assets", "README.md"} <= copied
     text = "\n".join(lines)
     assert text.index("useradd --create-home --uid 1000") < text.index("COPY") and "USER user" in text
     assert "EXPOSE 7860" in text and "GRADIO_SERVER_NAME=0.0.0.0" in text and "HEALTHCHECK" in text

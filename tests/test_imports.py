@@ -65,19 +65,19 @@ def test_core_imports_go_one_way(path: Path) -> None:
             assert LEVEL[other] < LEVEL[path.stem], f"{path.stem} imports {other}, which is not below it"
 
 
-@pytest.mark.parametrize("path", [*files("p2p_core", "ui"), ROOT / "app.py"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [*files("p2p_core", "p2p_app"), ROOT / "app.py"], ids=lambda p: p.name)
 def test_what_never_to_import(path: Path) -> None:
     modules = {module.split(".")[0] for module, _ in imports(path)} | {m for m, _ in imports(path)}
     assert not modules & {"skia", "cv2", "storybook", "tests", "benchmarks", "matplotlib.pyplot"}
     if path.parent.name == "p2p_core":
-        assert not modules & {"gradio", "ui", "app"}
-    if path.parent.name == "ui":
+        assert not modules & {"gradio", "p2p_app", "app"}
+    if path.parent.name == "p2p_app":
         assert "app" not in modules
 
 
 def test_the_world_does_not_know_the_engine() -> None:
     for path in files("storybook"):
-        assert not {m.split(".")[0] for m, _ in imports(path)} & {"p2p_core", "ui", "gradio"}, path.name
+        assert not {m.split(".")[0] for m, _ in imports(path)} & {"p2p_core", "p2p_app", "gradio"}, path.name
 
 
 def test_the_app_holds_no_tensors() -> None:

@@ -189,7 +189,7 @@ def test_only_the_first_page_waits_for_what_all_open_with(
 
 @pytest.mark.parametrize("name", ["history", "examples", "yours_examples", "guide", "desk", "look"])
 def test_what_somebody_clicks_knows_what_came_before(name: str) -> None:
-    """A value that was wished for before a click must not take the click back (`assets/common.js`)."""
+    """A value that was wished for before a click must not take the click back (`components/common.js`)."""
     value = stamped({name: {"clicked": None}, "prompt": "a"}, 5.0)
     assert value == {name: {"clicked": None, "at": 5.0}, "prompt": "a"}
     assert "watch('value', arrived)" in script(name.removeprefix("yours_"))
@@ -885,7 +885,7 @@ def test_a_kept_page_can_be_anything(data: Any) -> None:
 def test_a_page_that_was_freed_says_so(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(handlers)
     last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    monkeypatch.setattr("ui.sessions.MOST_SESSIONS", 2)
+    monkeypatch.setattr("p2p_app.sessions.MOST_SESSIONS", 2)
     for name in "ab":
         handlers.sessions.get(name)
     for told in (

@@ -42,7 +42,7 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_apps_options_and_variables_exist() -> None:
-    code = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "app.py", *(ROOT / "ui").glob("*.py")))
+    code = "".join(f.read_text(encoding="utf-8") for f in (ROOT / "app.py", *(ROOT / "p2p_app").glob("*.py")))
     options = re.findall(r"--[a-z-]+", " ".join(re.findall(r"python app\.py .*", README)))
     for name in {*options, *re.findall(r"\b(?:P2P|GRADIO_SERVER)_\w+", README)}:
         assert name in code, f"{name} is in the README and not in the app"

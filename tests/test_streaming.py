@@ -1,4 +1,4 @@
-"""`ui.streaming.Blocks` sends what Gradio's own would send, and holds every component of a page once."""
+"""`p2p_app.blocks.Blocks` sends what Gradio's own would send, and holds every component of a page once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`Board`: the base of the app's own components, a `gr.HTML` whose DOM is built by JavaScript.
 
 The template is a constant. Whatever Handlebars prints is evaluated again as a JavaScript template literal,
-so a prompt must never get into it: the scripts in `assets/` build their DOM with textContent from the value.
+so a prompt must never get into it: the scripts beside this file build their DOM with textContent from the value.
 What comes back from the browser can be anything: `clean` turns it into data of the promised shape.
 """
 
@@ -14,11 +14,11 @@ from typing import Any
 
 import gradio as gr
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+FOLDER = Path(__file__).resolve().parent
 
 
 class Board(gr.HTML):
-    """A component drawn by `assets/<script>`; its value is a dict that `clean` checks both ways."""
+    """A component drawn by `<script>.js`; its value is a dict that `clean` checks both ways."""
 
     script = ""
     about = ""
@@ -42,7 +42,7 @@ class Board(gr.HTML):
 
     def postprocess(self, value: Any) -> dict[str, Any]:
         """The value, and by "at" when by the page's clock it was wished for, if that is known: what somebody
-        has set later wins over it (`assets/common.js`)."""
+        has set later wins over it (`common.js`)."""
         at = value.get("at") if isinstance(value, dict) else None
         return self.clean(value) | ({"at": at} if isinstance(at, (int, float)) else {})
 
@@ -58,8 +58,8 @@ class Board(gr.HTML):
 
 @functools.cache
 def script(name: str) -> str:
-    """The text of `assets/<name>.js`."""
-    return (ASSETS / f"{name}.js").read_text(encoding="utf-8")
+    """The text of `<name>.js` beside this file."""
+    return (FOLDER / f"{name}.js").read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import UnknownModel, UnsupportedModel, shown
 
-BUNDLED = {"storybook": Path(__file__).resolve().parent.parent / "assets" / "storybook"}
+BUNDLED = {"storybook": Path(__file__).resolve().parents[2] / "assets" / "storybook"}
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 MORE = ("text_encoder_2", "tokenizer_2")  # of SDXL
 FAMILIES: dict[str, Any] = {
