@@ -1,6 +1,6 @@
 """The model, loaded in the background so that the page is served first.
 
-torch and diffusers take most of the start-up time; nothing in `ui` imports them. What the handlers need of
+torch and diffusers take most of the start-up time; nothing in `p2p_app` imports them. What the handlers need of
 the engine's package they get from `Engine.core`, once it is there.
 """
 

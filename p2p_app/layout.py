@@ -21,7 +21,7 @@ from .tabs.your_picture import FITS, HINT, METHODS, Picture
 
 MAPS = ("source", "edit")
 TAGLINE = "turn words like faders; the picture keeps its layout"
-# A handle between two pictures for the keyboard and screen readers; `components/stage.js` ties it to Gradio's.
+# A handle between two pictures for the keyboard and screen readers; `stage.js` ties it to Gradio's.
 SPLIT = '<input type="range" min="0" max="100" value="50" aria-label="line between {} and {}" hidden>'
 # The brush for those who have no mouse; `components/brush.js` moves it.
 BRUSH = (

@@ -16,7 +16,7 @@ Handler = Callable[..., Any]
 Triggers = Sequence[Any]
 
 # The last input of every run is the page's clock: a run stops once the page has wished for something later.
-# Its time is that of the act it follows from (`components/links.js`), so that the touch that goes ahead of a run
+# Its time is that of the act it follows from (`links.js`), so that the touch that goes ahead of a run
 # and the run itself have the same, however late either is sent.
 NOW = "performance.timeOrigin + performance.now()"
 CLOCK = f"(...a) => {{ a[a.length - 1] = window.p2pActed?.() ?? {NOW}; return a; }}"

@@ -31,7 +31,6 @@ def _on_the_cpu(device: str | torch.device | None) -> torch.device:
 # tests compare in float32 unless they say otherwise; those of a GPU ask for it and are marked so
 pipeline.choose_device = _on_the_cpu
 HOUSE = "a red house on a snowy hill at night"
-PAGES = ("test_browser", "test_browser_access", "test_browser_desk", "test_yours")  # files with such tests
 
 
 def of_browser(item: pytest.Item) -> bool:
@@ -46,7 +45,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::")[0]
-            return "pages" if Path(file).stem in PAGES else file
+            return "pages" if "/browser/" in file else file
 
     return ByFile(config, log)
 

@@ -1,8 +1,8 @@
 """`Board`: the base of the app's own components, a `gr.HTML` whose DOM is built by JavaScript.
 
 The template is a constant. Whatever Handlebars prints is evaluated again as a JavaScript template literal,
-so a prompt must never get into it: the scripts beside this file build their DOM with textContent from the value.
-What comes back from the browser can be anything: `clean` turns it into data of the promised shape.
+so a prompt must never get into it: the scripts beside this file build their DOM with textContent from the
+value. What comes back from the browser can be anything: `clean` turns it into data of the promised shape.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .app_fixtures import STEPS
+from ..app_fixtures import STEPS
 from .test_browser import PATIENCE, Desk, reused
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

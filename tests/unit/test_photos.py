@@ -18,9 +18,9 @@ from p2p_core.errors import BadPicture
 from p2p_core.images.decode import MOST_BYTES, MOST_PIXELS, TURNED
 from p2p_core.images.load import fitted, opened
 
-from . import hostile
-from .app_fixtures import ROOT
-from .hostile import bomb, saved
+from .. import hostile
+from ..app_fixtures import ROOT
+from ..hostile import bomb, saved
 
 RED = (200, 30, 40)
 

@@ -20,7 +20,7 @@ from p2p_core.local_blend import region
 from p2p_core.plan import BlendStep
 from p2p_core.source import BlendSums
 
-from . import tiny
+from .. import tiny
 
 SOURCE, TARGET = "a red house on a hill", "a red castle on a hill"
 EMPTY = BlendSums(source=None, target=None, subtract=None)

@@ -21,8 +21,8 @@ from p2p_core import pipeline as engine_module
 from p2p_core.images.mask import mask_text
 from p2p_core.model import model as models_module
 
-from . import tiny
-from .conftest import HOUSE
+from .. import tiny
+from ..conftest import HOUSE
 
 CASTLE = "a red castle on a snowy hill at night"
 DRAWN = mask_text(np.pad(np.ones((8, 8)), 4))

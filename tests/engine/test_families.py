@@ -20,9 +20,9 @@ from reference import side_by_side
 from reference.by_hand import controls, embed_two
 from reference.original import save_original
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import assert_close, relative
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
 N, SCALE = 6, 5.0

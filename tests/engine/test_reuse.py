@@ -13,9 +13,9 @@ import torch
 
 from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, StepState
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import assert_close
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import assert_close
 
 CASTLE = "a red castle on a snowy hill at night"
 N = 8

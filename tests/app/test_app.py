@@ -32,8 +32,8 @@ from p2p_app.tabs.attention import USUAL, VIEWS
 from p2p_app.wiring import named
 from p2p_core import PromptToPrompt
 
-from . import tiny
-from .app_fixtures import ROOT, free_port
+from .. import tiny
+from ..app_fixtures import ROOT, free_port
 
 gradio_client = pytest.importorskip("gradio_client")
 
@@ -343,7 +343,8 @@ def test_a_handler_without_news_empties_nothing() -> None:
 
 def test_the_page_is_built_without_torch() -> None:
     """Importing torch and diffusers takes most of the start: the page is served before that."""
-    code = "import sys, p2p_app; p2p_app.build_app(p2p_app.Engine()); print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
+    build = "import sys, p2p_app; p2p_app.build_app(p2p_app.Engine()); "
+    code = build + "print(sorted({'torch', 'diffusers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]"]
 

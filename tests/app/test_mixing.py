@@ -32,7 +32,7 @@ from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
 
-from . import tiny
+from .. import tiny
 
 HOUSE, CASTLE = "a red house on a snowy hill", "a red castle on a snowy hill at night"
 STEPS = 4

@@ -18,9 +18,9 @@ from p2p_core.memory import MOST, decode_fits, edits_at_once
 from p2p_core.model import loading
 from p2p_core.pipeline import _budgets
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import assert_close
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import assert_close
 
 CASTLE = "a red castle on a snowy hill at night"
 SETTINGS: dict[str, Any] = {"seed": 3, "steps": 4, "guidance_scale": 5.0}

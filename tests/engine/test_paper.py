@@ -18,9 +18,9 @@ from p2p_core.plan import make_plan
 from reference import side_by_side
 from reference.by_hand import controls, embed, loop_over_pixels
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import assert_close, relative
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import assert_close, relative
 
 N, SCALE = 8, 5.0
 SAME = [([i], [i]) for i in range(9)]  # "a red house on a snowy hill at night": nine words

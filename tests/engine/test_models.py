@@ -13,8 +13,8 @@ import torch
 from p2p_core import Edit, PromptToPrompt
 from p2p_core.model.loading import _wanted
 
-from . import tiny
-from .conftest import HOUSE
+from .. import tiny
+from ..conftest import HOUSE
 
 
 @pytest.fixture(scope="module")

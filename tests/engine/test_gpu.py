@@ -12,9 +12,9 @@ import torch
 from p2p_core import Blend, Edit, PromptToPrompt, Source
 from p2p_core.images.mask import mask_text
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import RELATIVE, relative
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import RELATIVE, relative
 
 pytestmark = pytest.mark.gpu
 CASTLE = "a red castle on a snowy hill at night"

@@ -20,11 +20,11 @@ from p2p_app.tabs.your_picture import FITS, METHODS, Picture, note
 from p2p_core import PromptToPrompt, load_recipe, recipe_of
 from storybook.pictures import FOLDER, PICTURES
 
-from . import tiny
-from .app_fixtures import STEPS
-from .hostile import saved
+from .. import tiny
+from ..app.test_mixing import boards, last, said, who
+from ..app_fixtures import STEPS
+from ..hostile import saved
 from .test_browser import PATIENCE, Desk, reused
-from .test_mixing import boards, last, said, who
 
 SAYS = "a red house on a hill"
 

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from p2p_core import Blend, Edit, PromptToPrompt, Source
 from p2p_core.model.conditioning import KEPT, Run
 
-from . import tiny
-from .conftest import HOUSE
+from .. import tiny
+from ..conftest import HOUSE
 
 CASTLE = "a red castle on a snowy hill at night"
 # what makes the host wait for a GPU: reading a number, comparing tensors, sizes that depend on values, and

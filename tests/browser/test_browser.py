@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .app_fixtures import STEPS
+from ..app_fixtures import STEPS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 LOCAL = re.compile(r"(https?://127\.0\.0\.1:|data:|blob:)")

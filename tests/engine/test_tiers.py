@@ -17,9 +17,9 @@ import torch
 from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, errors
 from p2p_core.cache.tiers import KEYS
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import RELATIVE, assert_close, relative
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import RELATIVE, assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
 N = 6

@@ -23,7 +23,7 @@ pytest.importorskip("skia", reason="drawing needs requirements-train.txt")
 
 from storybook import draw, evaluate, report, unet, vae
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL = ASSETS / "storybook"
 HOUSE = Scene(subject="house", color="red", place="hill", time="night")
 SMALL = {

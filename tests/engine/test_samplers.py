@@ -14,9 +14,9 @@ import torch
 from p2p_core import Blend, Edit, PromptToPrompt, Source, errors, load_recipe
 from p2p_core.sampler import SAMPLERS, Sampler, noise
 
-from . import tiny
-from .conftest import HOUSE
-from .tolerances import RELATIVE, assert_close, relative
+from .. import tiny
+from ..conftest import HOUSE
+from ..tolerances import RELATIVE, assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
 NAMES = list(SAMPLERS)

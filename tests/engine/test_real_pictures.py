@@ -22,7 +22,7 @@ from p2p_core.inversion import methods
 from p2p_core.inversion.methods import ddim_path
 from p2p_core.sampler import Sampler
 
-from . import tiny
+from .. import tiny
 
 PROMPT, TARGET = "a red house on a hill", "a red castle on a hill"
 # float32 noise grows over the steps of a random network: 1e-7 in z_T is 1e-4 after five of them. It grows

@@ -13,7 +13,7 @@ from p2p_core import Prompt, align
 from p2p_core.errors import BadEdit, UnknownWord
 from p2p_core.prompt import Alignment
 
-from . import tiny
+from .. import tiny
 
 TOKENIZER = tiny.tokenizer()
 LENGTH = TOKENIZER.model_max_length

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_imports import ROOT
+from ..unit.test_imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

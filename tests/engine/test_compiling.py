@@ -18,7 +18,7 @@ from p2p_core import Edit, PromptToPrompt
 from p2p_core.model import compiling
 from p2p_core.model.compiling import REGIONS, compile_regions
 
-from . import tiny
+from .. import tiny
 
 SOURCE, TARGET = "a red house on a hill", "a big red castle on a hill"
 

@@ -12,7 +12,7 @@ from p2p_core.edit import step_at
 from p2p_core.errors import BadSteps, UnknownWord
 from p2p_core.plan import make_plan
 
-from .conftest import HOUSE
+from ..conftest import HOUSE
 from .test_words import PROMPTS, parse
 
 CASTLE = "a red castle on a snowy hill at night"

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from p2p_core import P2PError, PromptToPrompt
 from p2p_core.inversion.store import Shelf
 
-from . import tiny
+from .. import tiny
 
 PICTURE = Image.effect_noise((64, 64), 60).convert("RGB")
 PROMPT = "a red house on a hill"
