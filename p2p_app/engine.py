@@ -1,7 +1,7 @@
 """The model, loaded in the background so that the page is served first.
 
-torch and diffusers take most of the start-up time; nothing in `p2p_app` imports them. What the handlers need of
-the engine's package they get from `Engine.core`, once it is there.
+torch and diffusers take most of the start-up time; nothing in `p2p_app` imports them. What the handlers need
+of the engine's package they get from `Engine.core`, once it is there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention layers: where they are, and one processor that records or injects.
 
 Nothing here knows of prompts. Per-step data travels through the call (`cross_attention_kwargs`), so a
-processor holds nothing but its `Site`, and an abandoned run leaves nothing behind.
+processor holds nothing but its `AttentionLayer`, and an abandoned run leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import UnsupportedModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
+class AttentionLayer:
     """One attention layer, by its dotted module name in the UNet."""
 
     name: str
@@ -43,10 +43,10 @@ class Site:
         return h * w
 
 
-def find_sites(unet: Any) -> tuple[Site, ...]:
+def find_sites(unet: Any) -> tuple[AttentionLayer, ...]:
     """All attention layers in order of execution. Raises `UnsupportedModel` for layers it can't drive."""
     levels = len(unet.config.block_out_channels)
-    found: list[tuple[int, Site]] = []
+    found: list[tuple[int, AttentionLayer]] = []
     for processor in unet.attn_processors:
         name = processor.removesuffix(".processor")
         attn = unet.get_submodule(name)
@@ -59,7 +59,7 @@ def find_sites(unet: Any) -> tuple[Site, ...]:
             "mid_block": (levels, levels - 1),
             "up_blocks": (levels + 1 + number, levels - 1 - number),
         }[part]
-        site = Site(
+        site = AttentionLayer(
             name=name,
             kind="cross" if attn.is_cross_attention else "self",
             halvings=halvings,
@@ -71,7 +71,7 @@ def find_sites(unet: Any) -> tuple[Site, ...]:
     return tuple(site for _, site in sorted(found, key=lambda pair: pair[0]))
 
 
-def map_sites(sites: tuple[Site, ...], latent: tuple[int, int]) -> tuple[Site, ...]:
+def map_sites(sites: tuple[AttentionLayer, ...], latent: tuple[int, int]) -> tuple[AttentionLayer, ...]:
     """The cross-attention layers whose maps stand for a word's region (Prompt-to-Prompt, local editing).
 
     Those of the one grid whose side, as the geometric mean of height and width, is nearest to 16 on a log
@@ -85,7 +85,7 @@ def map_sites(sites: tuple[Site, ...], latent: tuple[int, int]) -> tuple[Site, .
 # --- tensors: B rows, N pixels, S source tokens, T target tokens, C channels over all heads -----------
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, site: Site, mask: Tensor | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, site: AttentionLayer, mask: Tensor | None = None) -> Tensor:
     """softmax(Q K^T * scale) V. q (B, N, C), k and v (B, S, C) -> (B, N, C)."""
     B, N, C = q.shape
     d = C // site.heads
@@ -94,7 +94,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, site: Site, mask: Tensor | None = No
     return out.transpose(1, 2).reshape(B, N, C)
 
 
-def attention_columns(q: Tensor, k: Tensor, site: Site, tokens: tuple[int, ...]) -> Tensor:
+def attention_columns(q: Tensor, k: Tensor, site: AttentionLayer, tokens: tuple[int, ...]) -> Tensor:
     """Columns of softmax(Q K^T * scale) in float32, mean over heads. (B, N, C), (B, S, C) -> (B, N, len)."""
     B, d = q.shape[0], q.shape[-1] // site.heads
     q, k = (x.float().view(B, -1, site.heads, d).transpose(1, 2) for x in (q, k))
@@ -119,13 +119,13 @@ class Term:
 
 
 @dataclass(kw_only=True)
-class Record:
+class AttentionRecord:
     """What one step of a source leaves behind: queries and keys, never maps."""
 
     cross: dict[str, tuple[Term, ...]] = field(default_factory=dict)  # by site name
     self_: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # Q, K (1, N, C) each
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Record:
+    def map(self, change: Callable[[Tensor], Tensor]) -> AttentionRecord:
         """The same with every query and key changed, each tensor once."""
         done: dict[int, Tensor] = {}
 
@@ -138,19 +138,21 @@ class Record:
             site: tuple(replace(term, q=once(term.q), k=once(term.k)) for term in terms)
             for site, terms in self.cross.items()
         }
-        return Record(cross=cross, self_={site: (once(q), once(k)) for site, (q, k) in self.self_.items()})
+        return AttentionRecord(
+            cross=cross, self_={site: (once(q), once(k)) for site, (q, k) in self.self_.items()}
+        )
 
-    def rows(self, n: int) -> list[Record]:
+    def rows(self, n: int) -> list[AttentionRecord]:
         """The records of n rows that were recorded together, each with memory of its own.
 
         What has one row, the keys of a text that all share, is the same in each."""
 
-        def of(r: int) -> Record:
+        def of(r: int) -> AttentionRecord:
             return self.map(lambda x: x if len(x) == 1 else x[r, None].clone())
 
         return [self] if n == 1 else [of(r) for r in range(n)]
 
-    def columns(self, site: Site, tokens: tuple[int, ...]) -> Tensor:
+    def columns(self, site: AttentionLayer, tokens: tuple[int, ...]) -> Tensor:
         """The source's map at `site` for some tokens. -> (N, len(tokens)) float32, mean over heads."""
         total: Tensor | None = None
         for term in self.cross[site.name]:
@@ -185,9 +187,9 @@ class Injection:
     """
 
     def __init__(
-        self, record: Record | None, rows: list[RowEdit], device: torch.device, dtype: torch.dtype
+        self, record: AttentionRecord | None, rows: list[RowEdit], device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.record = record or Record()
+        self.record = record or AttentionRecord()
         self.rows = rows
         self.taking = [r for r, row in enumerate(rows) if row.take is not None]
         self.keeping = [r for r, row in enumerate(rows) if row.keep is not None]
@@ -207,10 +209,10 @@ class Injection:
         self._index: dict[tuple[int, ...], Tensor] = {}
         self._on = (device, dtype)
 
-    def of(self, record: Record | None) -> Injection:
+    def of(self, record: AttentionRecord | None) -> Injection:
         """The same edits of another step's record: what was made for its mixes stays on the device."""
         other = copy.copy(self)
-        other.record = record or Record()
+        other.record = record or AttentionRecord()
         alive = {OWN, id(None)} | {id(term.mix) for terms in other.record.cross.values() for term in terms}
         for mix in self._mixed.keys() - alive:
             del self._mixed[mix]
@@ -243,7 +245,7 @@ class Injection:
             self._mixed[key] = (mix, None if square else M.to(*self._on, non_blocking=True))
         return self._mixed[key][1]
 
-    def taken(self, site: Site, v: Tensor, mix: Tensor | None, first: int) -> Tensor:
+    def taken(self, site: AttentionLayer, v: Tensor, mix: Tensor | None, first: int) -> Tensor:
         """mix take V* of the rows that take, (len(taking), S, C): made anew only when V* or the mix changes.
 
         v: (first + n, T, C), the text's values, below those of the `first` unconditional rows.
@@ -255,7 +257,7 @@ class Injection:
             self._values[site.name, id(mix)] = known
         return known[2]
 
-    def kept(self, site: Site, v: Tensor, first: int) -> Tensor:
+    def kept(self, site: AttentionLayer, v: Tensor, first: int) -> Tensor:
         """keep V* of the rows that keep, below the unconditional ones: (first + len(keeping), T, C)."""
         known = self._values.get((site.name, OWN))
         if known is None or known[0] is not v:
@@ -271,7 +273,7 @@ class Injection:
 
 
 @dataclass(kw_only=True)
-class Call:
+class AttentionContext:
     """What one UNet call carries to its attention layers.
 
     The batch is [unconditional rows, conditional rows]; only conditional rows are recorded and edited.
@@ -290,14 +292,14 @@ class Call:
     projected: dict[str, tuple[Tensor, Tensor]] | None = None
     # results
     fired: list[str] = field(default_factory=list)
-    recorded: Record = field(default_factory=Record)
+    recorded: AttentionRecord = field(default_factory=AttentionRecord)
     collected: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (row, group) -> (N,) summed maps
 
 
 class Processor:
     """The attention of one site: diffusers' own when nothing is asked, else recorded or injected."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: AttentionLayer) -> None:
         self.site = site
 
     def __call__(
@@ -307,7 +309,7 @@ class Processor:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        p2p: Call | None = None,
+        p2p: AttentionContext | None = None,
     ) -> Tensor:
         residual = hidden_states
         if attn.spatial_norm is not None:
@@ -343,7 +345,7 @@ class Processor:
             out = out + residual
         return out / attn.rescale_output_factor if attn.rescale_output_factor != 1 else out
 
-    def _cross(self, attn: Any, x: Tensor, context: Tensor, call: Call) -> Tensor:
+    def _cross(self, attn: Any, x: Tensor, context: Tensor, call: AttentionContext) -> Tensor:
         site, injection = self.site, call.injection
         first = x.shape[0] - call.conditional  # the first conditional row
         collect = call.collect if site.name in call.collect_sites else {}
@@ -411,7 +413,7 @@ class Processor:
             out.index_add_(0, injection.index([first + r for r in taking]), taken)
         return out
 
-    def _self(self, attn: Any, x: Tensor, context: Tensor, call: Call) -> Tensor:
+    def _self(self, attn: Any, x: Tensor, context: Tensor, call: AttentionContext) -> Tensor:
         site, injection = self.site, call.injection
         pixels = site.pixels(call.latent)
         recording = call.record_self_pixels is not None and pixels <= call.record_self_pixels
@@ -476,7 +478,7 @@ def _repeat(x: Tensor, n: int) -> Tensor:
 
 @contextmanager
 def installed(
-    layers: Mapping[Site, Any], processors: Mapping[Site, Processor] | None = None
+    layers: Mapping[AttentionLayer, Any], processors: Mapping[AttentionLayer, Processor] | None = None
 ) -> Iterator[None]:
     """Our processors in the layers; the very ones that were there before when it ends, however it ends.
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .attention import Record, Site
+from .attention import AttentionLayer, AttentionRecord
 from .model.conditioning import drawn_region
 from .plan import BlendStep
 from .source import BlendSums
@@ -19,10 +19,10 @@ from .source import BlendSums
 def add_up(
     sums: BlendSums | None,
     blend: BlendStep,
-    record: Record | None,
+    record: AttentionRecord | None,
     target: Tensor | None,
     subtract: Tensor | None,
-    sites: tuple[Site, ...],
+    sites: tuple[AttentionLayer, ...],
     grid: tuple[int, int],
 ) -> BlendSums:
     """The running sums with this step's maps: the source's from its record, the target's own as given."""

@@ -27,18 +27,18 @@ from PIL import Image
 from torch import Tensor
 
 from . import checks
-from .attention import Call, Record, Site, map_sites
+from .attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
 from .cache.lru import LRU, auto_budget, disk_budget, host_budget
-from .cache.store import Records, needed
-from .cache.tiers import Tiers
+from .cache.store import AttentionStore, needed
+from .cache.tiers import TieredCache
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .images.load import picture_of
 from .inversion.invert import RealPictures
-from .inversion.store import Shelf
+from .inversion.store import InversionStore
 from .local_blend import add_up, blended, over, region
 from .memory import edits_at_once, empty_cache, free_bytes
-from .model.conditioning import Run, self_limit
+from .model.conditioning import StepInputs, self_limit
 from .model.loading import Progress, choose_device, choose_dtype, load
 from .model.model import Model
 from .plan import Plan, StepPlan, make_plan
@@ -97,9 +97,11 @@ class PromptToPrompt(RealPictures):
         self.lock = threading.RLock()
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
         budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
-        self.records = Records(self.model, Tiers(chosen, self.dtype, budgets, cache_folder, store))
+        self.records = AttentionStore(
+            self.model, TieredCache(chosen, self.dtype, budgets, cache_folder, store)
+        )
         kept = checks.inversion_bytes(inversion_bytes)
-        self.shelf = None if inversions is None else Shelf(inversions, kept)
+        self.shelf = None if inversions is None else InversionStore(inversions, kept)
         self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
         self._prompts: dict[str, Prompt] = {}
         self._last_version = self.model.version()
@@ -156,7 +158,7 @@ class PromptToPrompt(RealPictures):
         return self.model.pipe
 
     @property
-    def cache(self) -> Tiers:
+    def cache(self) -> TieredCache:
         """Where recorded sources lie: `nbytes`, `budget`, and for each tier `bytes_in(tier)`."""
         return self.records.cache
 
@@ -277,7 +279,7 @@ class PromptToPrompt(RealPictures):
         with self.lock:
             self._clear_dropped()
             done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
-        run = Run(self.model, size, scale)
+        run = StepInputs(self.model, size, scale)
         if len(given) == 1:
             states = self._freely(run, P, negative, sampler, given, key, own, added)
         else:
@@ -315,7 +317,7 @@ class PromptToPrompt(RealPictures):
 
     def _freely(
         self,
-        run: Run,
+        run: StepInputs,
         P: Prompt,
         negative: Prompt,
         sampler: Sampler,
@@ -329,14 +331,18 @@ class PromptToPrompt(RealPictures):
         for i in range(len(sampler)):
             with self.lock, torch.no_grad():
                 self._clear_dropped()
-                call = Call(conditional=1, latent=run.size, record_self_pixels=self_limit(None, run.size))
+                call = AttentionContext(
+                    conditional=1, latent=run.size, record_self_pixels=self_limit(None, run.size)
+                )
                 text = run.rows(negative if own is None else own[i, None], [P])
                 out = guide(self.model.predict(x, sampler.timesteps[i], text, call), 1, run.guidance_scale)
                 x, x_0 = sampler.step(x, out, i, x_0, _of_step(added, i))
                 self.cache.keep(key, i, call.recorded)
             yield StepState(index=i + 1, total=len(sampler), latents=x, denoised=x_0)
 
-    def _along(self, run: Run, P: Prompt, sampler: Sampler, path: Tensor, key: str) -> Iterator[StepState]:
+    def _along(
+        self, run: StepInputs, P: Prompt, sampler: Sampler, path: Tensor, key: str
+    ) -> Iterator[StepState]:
         """Record along a path (N + 1, C, h, w). Guidance has no say there, and no step waits for the one
         before: several are one batch."""
         N, most = len(sampler), min(ALONG, self._edits_at_once(run.size, rows=1))
@@ -346,7 +352,9 @@ class PromptToPrompt(RealPictures):
             with self.lock, torch.no_grad():
                 self._clear_dropped()
                 pixels = self_limit(None, run.size)
-                call = Call(conditional=n, latent=run.size, record_self_pixels=pixels, record_rows=n)
+                call = AttentionContext(
+                    conditional=n, latent=run.size, record_self_pixels=pixels, record_rows=n
+                )
                 times = sampler.timesteps[first : first + n]
                 out = self.model.predict(path[first : first + n], times, run.text([P] * n), call)
                 for i, record, given in zip(steps, call.recorded.rows(n), out, strict=True):
@@ -438,7 +446,7 @@ class PromptToPrompt(RealPictures):
         ]
 
     def _tried(
-        self, source: Source, i: int, states: list[StepState], plans: list[Plan], run: Run
+        self, source: Source, i: int, states: list[StepState], plans: list[Plan], run: StepInputs
     ) -> list[StepState] | None:
         """`_advance`, or None if the device's memory ran out. Raises `NotEnoughMemory` for a single edit."""
         try:
@@ -459,7 +467,7 @@ class PromptToPrompt(RealPictures):
         i: int,
         states: list[StepState],
         plans: list[Plan],
-        run: Run | None = None,
+        run: StepInputs | None = None,
     ) -> list[StepState]:
         """Step i of several distinct edits as one batch. The new states are kept under their digests."""
         n, scale, run = len(states), source.guidance_scale, run or self._run(source)
@@ -475,7 +483,7 @@ class PromptToPrompt(RealPictures):
             record = self.records.of(source, i, max(needed(step, size) for step in todo), run)
             if i + 1 < source.steps:
                 self.records.prefetch(source, i + 1, max(needed(plan.steps[i + 1], size) for plan in plans))
-            call = Call(conditional=n, latent=size)
+            call = AttentionContext(conditional=n, latent=size)
             if any(not step.plain for step in todo):
                 call.injection = run.injection(record, todo)
             call.collect = {
@@ -505,11 +513,11 @@ class PromptToPrompt(RealPictures):
         source: Source,
         state: StepState,
         step: StepPlan,
-        call: Call,
+        call: AttentionContext,
         row: int,
-        record: Record | None,
-        sites: tuple[Site, ...],
-        run: Run,
+        record: AttentionRecord | None,
+        sites: tuple[AttentionLayer, ...],
+        run: StepInputs,
     ) -> StepState:
         """Local blend after a step: outside the words' region the latents become the source's.
 
@@ -630,9 +638,9 @@ class PromptToPrompt(RealPictures):
                 self.forget_edits()
             return self._last_version
 
-    def _run(self, source: Source) -> Run:
+    def _run(self, source: Source) -> StepInputs:
         self._version()
-        return Run(self.model, source.latent_size, source.guidance_scale)
+        return StepInputs(self.model, source.latent_size, source.guidance_scale)
 
     def _rows_at_once(self, source: Source) -> int:
         """Edits in one batch: as many as fit into what is free."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..attention import Call, Record, Site, map_sites
+from ..attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
 from ..errors import BadSource, BadSteps, shown
-from ..model.conditioning import Run, self_limit
+from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
 from ..sampler import Sampler, check_scheduler, chosen
 from ..source import Sites, Source
-from .tiers import Tiers
+from .tiers import TieredCache
 
 Size = tuple[int, int]
 
@@ -27,10 +27,10 @@ def needed(step: StepPlan, size: Size) -> float:
     return 0 if step.take.any() or (step.blend is not None and step.blend.source_tokens) else -1
 
 
-class Records:
+class AttentionStore:
     """What a model's sources left behind, step by step."""
 
-    def __init__(self, model: Model, cache: Tiers) -> None:
+    def __init__(self, model: Model, cache: TieredCache) -> None:
         self.model, self.cache = model, cache
         self._samplers: dict[tuple[str, int, str], Sampler] = {}
 
@@ -53,7 +53,9 @@ class Records:
         """The sampler that a source was made with, whatever the pipeline's scheduler is now."""
         return source.solver or self.sampler(source.steps, source.sampler)
 
-    def of(self, source: Source, i: int, self_pixels: float, run: Run | None = None) -> Record | None:
+    def of(
+        self, source: Source, i: int, self_pixels: float, run: StepInputs | None = None
+    ) -> AttentionRecord | None:
         """Step i of a source, with self-attention on grids of up to `self_pixels`; -1: none needed.
 
         This is the tier of last resort: a call of one row more, beside the edit's own two, where side by side
@@ -66,12 +68,14 @@ class Records:
         if self_pixels < 0:
             return None
         size = source.latent_size
-        run = run or Run(self.model, size, source.guidance_scale)
+        run = run or StepInputs(self.model, size, source.guidance_scale)
         sites = self._self_sites(size, self_pixels)
         record = run.lent(source.key, i, sites) or self.cache.get(source.key, i, sites)
         if record is not None:
             return run.lend(source.key, i, sites, record)
-        call = Call(conditional=1, latent=size, record_self_pixels=max(self_pixels, self_limit(None, size)))
+        call = AttentionContext(
+            conditional=1, latent=size, record_self_pixels=max(self_pixels, self_limit(None, size))
+        )
         step = None
         if source.origin is not None:
             parent, plan = source.origin
@@ -112,7 +116,7 @@ class Records:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
         return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a site and step
 
-    def _chosen(self, sites: Sites, size: Size) -> tuple[Site, ...]:
+    def _chosen(self, sites: Sites, size: Size) -> tuple[AttentionLayer, ...]:
         if sites is None:
             return map_sites(self.model.sites, size)
         cross = [site for site in self.model.sites if site.kind == "cross"]
@@ -127,13 +131,15 @@ class Records:
         return chosen
 
 
-def _composed(parent: Record, own: Record, step: StepPlan, run: Run) -> Record:
+def _composed(
+    parent: AttentionRecord, own: AttentionRecord, step: StepPlan, run: StepInputs
+) -> AttentionRecord:
     """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep).
 
     Layers and steps whose terms are mixed alike share one tensor of the run's.
     """
     taken, kept = bool(step.take.any()), bool(step.keep.any())
-    record = Record(self_=own.self_)
+    record = AttentionRecord(self_=own.self_)
     for name in parent.cross if taken else own.cross:
         theirs = parent.cross[name] if taken else ()
         mixed = tuple(replace(t, mix=run.mix(step, t.mix)) for t in theirs)

@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..attention import Record, Term, whole
+from ..attention import AttentionRecord, Term, whole
 from ..checks import TIERS
 from ..errors import BadFolder, shown
 from .lru import RecordCache
@@ -53,7 +53,7 @@ class Packed:
         return sum(x.nbytes for x in self.tensors.values())
 
 
-def packed(record: Record) -> Packed:
+def packed(record: AttentionRecord) -> Packed:
     """A record without its text keys, which are named."""
     out = Packed(tensors={})
     mixes: dict[int, str] = {}
@@ -71,9 +71,11 @@ def packed(record: Record) -> Packed:
     return out
 
 
-def unpacked(tensors: Mapping[str, Tensor], terms: Mapping[str, str], keys: Mapping[str, Tensor]) -> Record:
+def unpacked(
+    tensors: Mapping[str, Tensor], terms: Mapping[str, str], keys: Mapping[str, Tensor]
+) -> AttentionRecord:
     """The record of flat tensors, which may lack some layers of self-attention. terms: as `Packed.terms`."""
-    record = Record()
+    record = AttentionRecord()
     for name, refers in sorted(terms.items(), key=lambda item: int(item[0].split("/")[2])):
         site, (key, *mix) = name.split("/")[1], refers.split(" ")
         mixed = tensors[mix[0]] if mix else None
@@ -266,7 +268,7 @@ def _remove_abandoned(parent: Path) -> None:
             continue
 
 
-class Tiers:
+class TieredCache:
     """Recorded steps of sources, each in the first tier that has room for it.
 
     budgets: bytes for each of `TIERS`. store: dtype to keep queries and keys in, None: as they come. What was
@@ -285,7 +287,7 @@ class Tiers:
         self.disk = None if folder is None else Disk(folder)
         self._mover = Mover(device)
         self._reader = None if folder is None else ThreadPoolExecutor(1, thread_name_prefix="records")
-        self._held: dict[str, RecordCache[Record | Packed]] = {
+        self._held: dict[str, RecordCache[AttentionRecord | Packed]] = {
             tier: RecordCache(budgets.get(tier, 0), self._moving_down(tier)) for tier in TIERS
         }
         self._lost: set[str] = set()  # tiers that turned out to have no room
@@ -340,11 +342,11 @@ class Tiers:
 
     # --- in -----------------------------------------------------------------------------------------
 
-    def share(self, source: str, record: Record) -> Record:
+    def share(self, source: str, record: AttentionRecord) -> AttentionRecord:
         """A record of a source's own run, its text keys replaced by those kept once for all steps."""
         keys = self._keys(source) or {}
         known = len(keys)
-        shared = Record(self_=record.self_)
+        shared = AttentionRecord(self_=record.self_)
         for site, terms in record.cross.items():
             owned = [replace(term, text=term.text or source) for term in terms]
             for term in owned:
@@ -357,7 +359,7 @@ class Tiers:
             self._put(source, KEYS, Packed(tensors=dict(keys)))
         return shared
 
-    def keep(self, source: str, step: int, record: Record) -> Record:
+    def keep(self, source: str, step: int, record: AttentionRecord) -> AttentionRecord:
         """Keep a step's record, whose text keys are `share`d here. Gives it back as it will be read."""
         record = self.share(source, record)
         if self.store is not None:
@@ -371,7 +373,7 @@ class Tiers:
         limited = x.clamp(-HALF_MOST, HALF_MOST) if self.store == torch.float16 else x
         return limited.to(self.store)
 
-    def _put(self, source: str, step: int, value: Record | Packed) -> None:
+    def _put(self, source: str, step: int, value: AttentionRecord | Packed) -> None:
         for tier in TIERS[1:]:  # an older copy further down is out of date
             self._discard(tier, source, step)
         if self._ahead is not None and self._ahead[:2] == (source, step):
@@ -379,10 +381,10 @@ class Tiers:
         nbytes = (value if isinstance(value, Packed) else packed(value)).nbytes
         self._held["device"].put(source, step, value, nbytes)
 
-    def _moving_down(self, tier: str) -> Callable[[str, int, Record | Packed, int], None]:
+    def _moving_down(self, tier: str) -> Callable[[str, int, AttentionRecord | Packed, int], None]:
         below = TIERS[TIERS.index(tier) + 1 :]
 
-        def down(source: str, step: int, value: Record | Packed, nbytes: int) -> None:
+        def down(source: str, step: int, value: AttentionRecord | Packed, nbytes: int) -> None:
             if tier == "disk":
                 if self.disk:
                     self.disk.remove(source, step)
@@ -412,13 +414,13 @@ class Tiers:
 
     # --- out ----------------------------------------------------------------------------------------
 
-    def get(self, source: str, step: int, sites: frozenset[str] | None = None) -> Record | None:
+    def get(self, source: str, step: int, sites: frozenset[str] | None = None) -> AttentionRecord | None:
         """A step's record on the device, with self-attention of at least some layers; None: not held.
 
         sites: None: all that there is.
         """
         found = self._held["device"].get(source, step)
-        if isinstance(found, Record):
+        if isinstance(found, AttentionRecord):
             return self._read(found) if sites is None or sites <= found.self_.keys() else None
         flat: Packed | None = None
         if self._ahead is not None and self._ahead[:2] == (source, step):
@@ -480,7 +482,7 @@ class Tiers:
         flat = below.result() if isinstance(below, Future) else below
         return flat and replace(self._mover.to_device(flat.tensors), terms=flat.terms)
 
-    def _read(self, record: Record) -> Record:
+    def _read(self, record: AttentionRecord) -> AttentionRecord:
         """In the model's dtype."""
         return record if self.store in (None, self.dtype) else record.map(lambda x: x.to(self.dtype))
 

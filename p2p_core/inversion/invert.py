@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import checks
-from ..cache.store import Records
+from ..cache.store import AttentionStore
 from ..errors import BadMethod
 from ..images.load import fitted, opened
 from ..model.model import Model
@@ -23,15 +23,15 @@ from ..sampler import Sampler
 from ..source import Inversion, Source, StepState
 from ..states import OnStep, States, bytes_of, finish, key_of
 from .methods import check_memory, ddim_steps, null_text
-from .store import Shapes, Shelf
+from .store import InversionStore, Shapes
 
 
 class RealPictures:
     """`invert` and `inverting`. Mixed into `PromptToPrompt`, whose parts these are."""
 
     model: Model
-    records: Records
-    shelf: Shelf | None
+    records: AttentionStore
+    shelf: InversionStore | None
     lock: threading.RLock
     device: Any
     dtype: Any

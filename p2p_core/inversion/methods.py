@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import free_memory
-from ..attention import Call, installed
+from ..attention import AttentionContext, installed
 from ..errors import NotEnoughMemory
 from ..model.model import Model
 from ..prompt import Prompt
@@ -54,7 +54,9 @@ def ddim_steps(
     text = model.text([prompt], size)
     for i in range(len(sampler) - 1, -1, -1):
         with torch.no_grad():
-            out = model.predict(path[-1], sampler.timesteps[i], text, Call(conditional=1, latent=size))
+            out = model.predict(
+                path[-1], sampler.timesteps[i], text, AttentionContext(conditional=1, latent=size)
+            )
             path.append(sampler.step_back(path[-1], out, i))
         yield len(path) - 1, path[-1]
     return torch.cat(path[::-1])
@@ -80,14 +82,16 @@ def null_text(
     for i in range(len(sampler)):
         t, goal = sampler.timesteps[i], path[i + 1, None].float()
         with torch.no_grad():
-            conditional = model.predict(x, t, text, Call(conditional=1, latent=size)).float()
+            conditional = model.predict(x, t, text, AttentionContext(conditional=1, latent=size)).float()
         own = start.clone().requires_grad_(True)
         rate = 0.01 * max(0.0, 1 - i / 100)
         optimizer = torch.optim.Adam([own], lr=rate)
         for _ in range(INNER if rate > 0 else 0):
             while True:
                 with _learning(model, weights, size):
-                    out = model.predict(x, t, own.to(model.dtype), Call(conditional=1, latent=size)).float()
+                    out = model.predict(
+                        x, t, own.to(model.dtype), AttentionContext(conditional=1, latent=size)
+                    ).float()
                     after, _ = sampler.step(x.float(), out + scale * (conditional - out), i)
                     loss = F.mse_loss(after, goal)
                     (grad,) = torch.autograd.grad(loss * up, own)
@@ -103,7 +107,7 @@ def null_text(
         start = own.detach()
         with torch.no_grad():
             both = torch.cat([start.to(model.dtype), text])
-            out = model.predict(x, t, both, Call(conditional=1, latent=size))
+            out = model.predict(x, t, both, AttentionContext(conditional=1, latent=size))
             x, _ = sampler.step(x, guide(out, 1, scale), i)
         found.append(start.to(model.dtype))
         yield i + 1, x

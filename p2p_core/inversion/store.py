@@ -20,7 +20,7 @@ ASIDE = 600.0  # seconds after which a file that is written aside belongs to nob
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class Shelf:
+class InversionStore:
     """A folder of tensors by key, the longest unused removed first.
 
     A file that can't be read, or holds something else, counts as missing and is removed. Nothing here raises

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import PLAIN, Injection, Record, RowEdit
+from ..attention import PLAIN, AttentionRecord, Injection, RowEdit
 from ..images.mask import mask_array
 from ..plan import StepPlan
 from ..prompt import Prompt
 from .model import Model
-from .text_encoder import Text
+from .text_encoder import Conditioning
 
 KEPT = 2  # batches of a run that are remembered, in each of its two stores
 KEEP = "keep"
@@ -32,24 +32,24 @@ def self_limit(asked: float | None, size: tuple[int, int]) -> float:
     return max(256, size[0] * size[1] / 4) if asked is None else asked
 
 
-class Run:
+class StepInputs:
     """A run of `model` on latents of one size at one guidance scale."""
 
     def __init__(self, model: Model, size: tuple[int, int], guidance_scale: float) -> None:
         self.model, self.size, self.guidance_scale = model, size, guidance_scale
         self._mixes: dict[tuple[int, int], tuple[Tensor, object]] = {}
         self._drawn: dict[str, Tensor] = {}
-        self._lent: tuple[str, int, frozenset[str], Record] | None = None
-        self._texts: OrderedDict[Hashable, tuple[Text, object]] = OrderedDict()
+        self._lent: tuple[str, int, frozenset[str], AttentionRecord] | None = None
+        self._texts: OrderedDict[Hashable, tuple[Conditioning, object]] = OrderedDict()
         self._injections: OrderedDict[Hashable, tuple[Injection, object]] = OrderedDict()
 
-    def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Text:
+    def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Conditioning:
         """The text of a batch. Embeddings are told apart by where they lie."""
         key = (unconditional, *(row.data_ptr() if isinstance(row, Tensor) else row.ids for row in rows))
         made = partial(self.model.text, rows, self.size, self.guidance_scale, unconditional)
         return _once(self._texts, key, rows, made)
 
-    def rows(self, negative: Prompt | Tensor, prompts: Sequence[Prompt]) -> Text:
+    def rows(self, negative: Prompt | Tensor, prompts: Sequence[Prompt]) -> Conditioning:
         """The text of a step: above the conditional rows the unconditional ones, if guidance wants them."""
         above = [negative] * len(prompts) if self.model.guided(self.guidance_scale) else []
         return self.text([*above, *prompts], len(above))
@@ -60,13 +60,13 @@ class Run:
             self._drawn[mask] = drawn_region(mask, self.size).to(self.model.device, non_blocking=True)
         return self._drawn[mask]
 
-    def lent(self, source: str, i: int, sites: frozenset[str]) -> Record | None:
+    def lent(self, source: str, i: int, sites: frozenset[str]) -> AttentionRecord | None:
         """The record that was read last, if it is that of a source's step i with these layers at least: the
         batches of a level of `edit_many` read the same one, which a lower tier would bring up for each."""
         known = self._lent
         return known[3] if known and known[:2] == (source, i) and sites <= known[2] else None
 
-    def lend(self, source: str, i: int, sites: frozenset[str], record: Record) -> Record:
+    def lend(self, source: str, i: int, sites: frozenset[str], record: AttentionRecord) -> AttentionRecord:
         """Remember a record that was read, until another is."""
         self._lent = (source, i, sites, record)
         return record
@@ -85,7 +85,7 @@ class Run:
             self._mixes[key] = (make(), (step, before))
         return self._mixes[key][0]
 
-    def injection(self, record: Record | None, steps: Sequence[StepPlan]) -> Injection:
+    def injection(self, record: AttentionRecord | None, steps: Sequence[StepPlan]) -> Injection:
         """The edits of as many conditional rows. record: may be None where no step takes from the source."""
         key = tuple(id(step) for step in steps)
         return _once(self._injections, key, steps, lambda: self._injection(steps)).of(record)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..attention import Call, Processor, Site, find_sites, installed
+from ..attention import AttentionContext, AttentionLayer, Processor, find_sites, installed
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..memory import decode_fits, empty_cache, free_bytes
 from ..prompt import Prompt
@@ -21,7 +21,7 @@ from ..sampler import check_scheduler, guided
 from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
 from .preview import LinearPreview
-from .text_encoder import Text, TextEncoders, lent, weights_stamp
+from .text_encoder import Conditioning, TextEncoders, lent, weights_stamp
 
 
 class Model:
@@ -164,7 +164,7 @@ class Model:
         size: tuple[int, int],
         guidance_scale: float = 1.0,
         unconditional: int = 0,
-    ) -> Text:
+    ) -> Conditioning:
         """A batch of prompts, or of embeddings (1, S, d) in their place, for latents of (h, w).
 
         unconditional: the number of rows, from the first, that are so.
@@ -172,14 +172,14 @@ class Model:
         pixels = (size[0] * self.factor, size[1] * self.factor)
         return self.texts.text(rows, guidance_scale, pixels, unconditional)
 
-    def predict(self, x: Tensor, t: Tensor, text: Text | Tensor, call: Call) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, text: Conditioning | Tensor, call: AttentionContext) -> Tensor:
         """The UNet's output for latents (B, C, h, w) at timestep t with text of B or 2B rows.
 
         With 2B rows of text, the unconditional ones first, the latents are taken twice. A tensor (., S, d) is
         a text that is projected in this call alone.
         """
         if isinstance(text, Tensor):
-            text = Text(rows=text)
+            text = Conditioning(rows=text)
         else:
             call.projected = text.projected
         x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
@@ -198,7 +198,7 @@ class Model:
         return out
 
     def _time(self, t: Tensor) -> Tensor:
-        """A timestep on the device, where those of `Records.sampler` lie already."""
+        """A timestep on the device, where those of `AttentionStore.sampler` lie already."""
         return t if t.device.type == self.device.type else t.to(self.device)
 
     @torch.no_grad()
@@ -255,7 +255,7 @@ class Model:
             return self.decode(x)
         return self._linear.picture(x, self.factor)
 
-    def layers(self) -> Mapping[Site, Any]:
+    def layers(self) -> Mapping[AttentionLayer, Any]:
         return self._layers
 
 

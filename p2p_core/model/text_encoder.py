@@ -24,7 +24,7 @@ KEPT = 64  # prompts that are remembered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Text:
+class Conditioning:
     """What a batch is conditioned on, for as long as a run lasts.
 
     rows: (B, S, d), the text encoder's output. added: SDXL's pooled text (B, e) and time ids (B, 6), by the
@@ -110,7 +110,7 @@ class TextEncoders:
         guidance_scale: float,
         pixels: tuple[int, int],
         unconditional: int = 0,
-    ) -> Text:
+    ) -> Conditioning:
         """A batch of prompts, or of embeddings (1, S, d) in their place, for pictures of (height, width).
 
         unconditional: the number of rows, from the first, that are so; where the model's pipeline says it,
@@ -125,7 +125,7 @@ class TextEncoders:
             embedded.append(one)
             if pool is not None:
                 pooled.append(pool)
-        return Text(
+        return Conditioning(
             rows=torch.cat(embedded),
             added=self._added(pooled, pixels) if self.two else None,
             guidance=self._guidance(guidance_scale, len(rows)) if self.reads_guidance else None,

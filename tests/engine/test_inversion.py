@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt, pipeline
-from p2p_core.attention import Call
+from p2p_core.attention import AttentionContext
 from p2p_core.errors import BadSource, BadSteps, P2PError
 from p2p_core.inversion.methods import ddim_path
 from p2p_core.sampler import Sampler
@@ -116,6 +116,8 @@ def test_the_path_goes_up_and_comes_back(p2p: PromptToPrompt) -> None:
     x, text = path[:1], p2p.model.embed(p2p.prompt(PROMPT))
     with torch.no_grad():
         for i in range(200):
-            out = p2p.model.predict(x, sampler.timesteps[i], text, Call(conditional=1, latent=(16, 16)))
+            out = p2p.model.predict(
+                x, sampler.timesteps[i], text, AttentionContext(conditional=1, latent=(16, 16))
+            )
             x, _ = sampler.step(x, out, i)
     assert (x - z_0).abs().mean() < 0.1 * z_0.abs().mean()

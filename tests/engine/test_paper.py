@@ -13,7 +13,16 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core.attention import Call, Injection, Record, RowEdit, Term, attend, find_sites, installed
+from p2p_core.attention import (
+    AttentionContext,
+    AttentionRecord,
+    Injection,
+    RowEdit,
+    Term,
+    attend,
+    find_sites,
+    installed,
+)
 from p2p_core.plan import make_plan
 from reference import side_by_side
 from reference.by_hand import controls, embed, loop_over_pixels
@@ -354,7 +363,7 @@ UNETS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", UNETS)
 def test_unets_of_other_builds(name: str) -> None:
     p2p = PromptToPrompt(tiny.pipeline(**UNETS[name]))
-    call = Call(conditional=1, latent=(16, 16))
+    call = AttentionContext(conditional=1, latent=(16, 16))
     with torch.no_grad():
         p2p.model.predict(torch.randn(1, 4, 16, 16), torch.tensor(5), torch.randn(1, 24, 32), call)
     assert call.fired == [site.name for site in p2p.model.sites], "find_sites gives the order of execution"
@@ -474,11 +483,11 @@ def test_edited_maps_are_a_loop_over_pixels_and_tokens() -> None:
         with torch.no_grad():
             q, k, v = attn.to_q(x), attn.to_k(text), attn.to_v(text)
             q_src, k_src = attn.to_q(x_src), attn.to_k(text_src)
-            record = Record(cross={site.name: (Term(q_src, k_src, None),)})
+            record = AttentionRecord(cross={site.name: (Term(q_src, k_src, None),)})
             row = RowEdit(
                 take=torch.tensor(take), keep=torch.tensor(keep, dtype=torch.float32), self_pixels=0
             )
-            call = Call(conditional=1, latent=(4, 3))
+            call = AttentionContext(conditional=1, latent=(4, 3))
             call.injection = Injection(record, [row], torch.device("cpu"), torch.float32)
             with installed({site: attn}):
                 got = attn.processor(attn, x, text, p2p=call)
@@ -519,7 +528,7 @@ def test_with_nothing_asked_the_processor_is_diffusers_own(eps: PromptToPrompt) 
 
 
 def test_every_site_fires_once_a_call(eps: PromptToPrompt) -> None:
-    call = Call(conditional=1, latent=(16, 16), record_self_pixels=math.inf)
+    call = AttentionContext(conditional=1, latent=(16, 16), record_self_pixels=math.inf)
     with torch.no_grad():
         eps.model.predict(torch.randn(2, 4, 16, 16), torch.tensor(5), torch.randn(2, 24, 32), call)
     assert sorted(call.fired) == sorted(site.name for site in eps.model.sites)

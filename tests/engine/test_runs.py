@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core.model.conditioning import KEPT, Run
+from p2p_core.model.conditioning import KEPT, StepInputs
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -138,7 +138,7 @@ def test_no_step_waits_for_a_gpu() -> None:
 
 
 def test_a_run_remembers_few_batches(eps: PromptToPrompt, source: Source) -> None:
-    run = Run(eps.model, (16, 16), 5.0)
+    run = StepInputs(eps.model, (16, 16), 5.0)
     prompts = [eps.prompt(text) for text in (HOUSE, CASTLE, "a cat", "a bear")]
     first = run.text(prompts[:1])
     assert run.text(prompts[:1]) is first

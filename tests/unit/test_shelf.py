@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from p2p_core import P2PError, PromptToPrompt
-from p2p_core.inversion.store import Shelf
+from p2p_core.inversion.store import InversionStore
 
 from .. import tiny
 
@@ -34,7 +34,7 @@ def tensors(n: int = 3) -> dict[str, torch.Tensor]:
 
 
 def test_what_is_put_comes_back(tmp_path: Path) -> None:
-    shelf, mine = Shelf(tmp_path / "new" / "folder"), tensors()
+    shelf, mine = InversionStore(tmp_path / "new" / "folder"), tensors()
     assert shelf.get("a", SHAPES) is None
     shelf.put("a", mine)
     found = shelf.get("a", SHAPES)
@@ -44,7 +44,7 @@ def test_what_is_put_comes_back(tmp_path: Path) -> None:
 
 def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
     one = tensors()
-    shelf = Shelf(tmp_path)
+    shelf = InversionStore(tmp_path)
     shelf.put("size", one)
     size = shelf.nbytes
     shelf.budget = 3 * size
@@ -68,7 +68,7 @@ def test_the_longest_unused_goes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"\xff" * 64, "half", "other", "nan"])
 def test_a_broken_file_counts_as_missing(tmp_path: Path, data: bytes | str) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = InversionStore(tmp_path)
     shelf.put("a", tensors())
     file = tmp_path / "a.safetensors"
     if data == "half":
@@ -96,13 +96,13 @@ def test_a_broken_file_counts_as_missing(tmp_path: Path, data: bytes | str) -> N
     ],
 )
 def test_other_tensors_count_as_broken(tmp_path: Path, wrong: dict[str, torch.Tensor]) -> None:
-    shelf, file = Shelf(tmp_path), tmp_path / "a.safetensors"
+    shelf, file = InversionStore(tmp_path), tmp_path / "a.safetensors"
     save_file({**tensors(), **wrong}, file)
     assert shelf.get("a", SHAPES) is None and not file.exists()
 
 
 def test_a_type_that_torch_has_none_of(tmp_path: Path) -> None:
-    shelf, file = Shelf(tmp_path), tmp_path / "a.safetensors"
+    shelf, file = InversionStore(tmp_path), tmp_path / "a.safetensors"
     shelf.put("a", tensors())
     for name in (b"F99", b"F4 "):
         shelf.put("a", tensors())
@@ -116,13 +116,13 @@ def refuses(*_: Any, **__: Any) -> Any:
 
 def test_a_disk_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    shelf = Shelf(tmp_path / "file")
+    shelf = InversionStore(tmp_path / "file")
     shelf.put("a", tensors())
     assert shelf.get("a", SHAPES) is None
 
 
 def test_a_folder_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = InversionStore(tmp_path)
     shelf.put("a", tensors())
     monkeypatch.setattr(os, "utime", refuses)
     assert shelf.get("a", SHAPES) and shelf.get("a", SHAPES)
@@ -131,7 +131,7 @@ def test_a_folder_of_somebody_else_is_read(tmp_path: Path, monkeypatch: pytest.M
 def test_what_one_writes_others_may_read(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        Shelf(tmp_path).put("a", tensors())
+        InversionStore(tmp_path).put("a", tensors())
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o644
@@ -153,13 +153,13 @@ def test_a_full_disk_keeps_no_half_file(tmp_path: Path, monkeypatch: pytest.Monk
             return file
 
         monkeypatch.setattr(Path, "open", full)
-    shelf = Shelf(tmp_path)
+    shelf = InversionStore(tmp_path)
     shelf.put("a", tensors())
     assert not list(tmp_path.iterdir()) and shelf.nbytes == 0
 
 
 def test_what_a_killed_process_left_is_counted_and_swept(tmp_path: Path) -> None:
-    shelf, now = Shelf(tmp_path), time.time()
+    shelf, now = InversionStore(tmp_path), time.time()
     old, new = tmp_path / "x.1-a.tmp", tmp_path / "y.2-b.tmp"
     for file, when in ((old, now - 3600), (new, now)):
         file.write_bytes(bytes(1000))
