@@ -31,7 +31,7 @@ def test_requirements_cover_the_apps_imports_and_nothing_else() -> None:
     names = {"PIL": "pillow"}
     third = set()
     for path in [*files("p2p_core", "p2p_app"), ROOT / "app.py"]:
-        for module, _ in imports(path):
+        for module in imports(path):
             top = module.split(".")[0]
             if (
                 top
