@@ -8,53 +8,53 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .edit import Edit
-from .errors import BadEdit, BadGuidance, BadMethod, BadSampler, BadSeed, P2PError, shown
+from .errors import BadInput, P2PError, shown
 
 TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")  # of inversion, see `inversion`
 
 
 def seed(value: object) -> int:
-    """A seed for torch's generator. Raises `BadSeed`."""
+    """A seed for torch's generator. Raises `BadInput`."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and 0 <= int(value) < 2**63:
         return int(value)
-    raise BadSeed(f"A seed is a whole number from 0 to 2**63 - 1; got {shown(value)}.")
+    raise BadInput(f"A seed is a whole number from 0 to 2**63 - 1; got {shown(value)}.")
 
 
 def guidance(value: object) -> float:
-    """A guidance scale. Raises `BadGuidance`."""
+    """A guidance scale. Raises `BadInput`."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if real and math.isfinite(value) and 0 <= value <= 100:  # type: ignore[arg-type,operator]
         return float(value)  # type: ignore[arg-type]
-    raise BadGuidance(f"guidance_scale is a number from 0 to 100; got {shown(value)}.")
+    raise BadInput(f"guidance_scale is a number from 0 to 100; got {shown(value)}.")
 
 
 def edit(value: object) -> Edit:
-    """An `Edit`. Raises `BadEdit`."""
+    """An `Edit`. Raises `BadInput`."""
     if isinstance(value, Edit):
         return value
-    raise BadEdit(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
+    raise BadInput(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
 
 
 def edits(value: object) -> list[Edit]:
-    """Several edits. Raises `BadEdit`."""
+    """Several edits. Raises `BadInput`."""
     if isinstance(value, (Edit, str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise BadEdit(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
+        raise BadInput(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
     return [edit(one) for one in value]
 
 
 def method(value: object) -> str:
-    """A way of inversion. Raises `BadMethod`."""
+    """A way of inversion. Raises `BadInput`."""
     if isinstance(value, str) and value in METHODS:
         return value
-    raise BadMethod(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
+    raise BadInput(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
 
 
 def inverse_sampler(value: object) -> str:
-    """The sampler of an inversion. Raises `BadSampler`."""
+    """The sampler of an inversion. Raises `BadInput`."""
     if value in ("auto", "ddim"):
         return "ddim"
-    raise BadSampler(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
+    raise BadInput(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
 
 
 def cache_bytes(value: object) -> dict[str, int] | None:

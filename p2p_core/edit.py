@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from .errors import BadBlend, BadEdit, BadPrompt, BadWeight, BadWindow, shown
+from .errors import BadInput, shown
 from .images.mask import mask_array, mask_text
 from .prompt import KINDS, Kind
 
@@ -34,7 +34,7 @@ class Window:
     def __post_init__(self) -> None:
         start, end = _number(self.start), _number(self.end)
         if start is None or end is None or not 0 <= start <= end <= 1:
-            raise BadWindow(
+            raise BadInput(
                 "A window is a fraction, or a pair (start, end) with 0 <= start <= end <= 1; "
                 f"got ({shown(self.start)}, {shown(self.end)})."
             )
@@ -43,7 +43,7 @@ class Window:
 
     @classmethod
     def of(cls, value: object, what: str = "A window") -> Window:
-        """From a fraction f, which means (0, f), or a pair. Raises `BadWindow`."""
+        """From a fraction f, which means (0, f), or a pair. Raises `BadInput`."""
         if isinstance(value, Window):
             return value
         try:
@@ -52,9 +52,9 @@ class Window:
             fraction = _number(value)
             if fraction is not None:
                 return cls(0.0, fraction)
-        except BadWindow:
+        except BadInput:
             pass
-        raise BadWindow(
+        raise BadInput(
             f"{what} is a fraction of the steps, or a pair (start, end), with 0 <= start <= end <= 1; "
             f"got {shown(value)}."
         )
@@ -105,20 +105,20 @@ class Blend:
             if isinstance(words, (str, int)) and not isinstance(words, bool):
                 words = (words,)
             if not isinstance(words, (list, tuple)) or not all(_is_name(w) for w in words):
-                raise BadBlend(f"{name} is a list of words, phrases or word numbers; got {shown(words)}.")
+                raise BadInput(f"{name} is a list of words, phrases or word numbers; got {shown(words)}.")
             object.__setattr__(self, name, tuple(words))
         if self.mask is not None:
             if not isinstance(self.mask, str):
                 object.__setattr__(self, "mask", mask_text(self.mask))
             mask_array(self.mask)
         elif not self.source_words and not self.target_words:
-            raise BadBlend("A blend needs a word in source_words or target_words, or a mask; got none.")
+            raise BadInput("A blend needs a word in source_words or target_words, or a mask; got none.")
         if not isinstance(self.keep_pixels, bool):
-            raise BadBlend(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
+            raise BadInput(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
         for name in ("threshold", "start", "subtract_threshold", "soft"):
             value = _number(getattr(self, name))
             if value is None or not 0 <= value <= 1:
-                raise BadBlend(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
+                raise BadInput(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
             object.__setattr__(self, name, value)
 
 
@@ -156,7 +156,7 @@ class Edit:
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
-            raise BadPrompt(
+            raise BadInput(
                 f"A prompt is text; expected a str, got {type(self.prompt).__name__} ({shown(self.prompt)})."
             )
         put = object.__setattr__
@@ -164,7 +164,7 @@ class Edit:
             windows = {}
             for name, value in self.cross_steps.items():
                 if not _is_name(name):
-                    raise BadWindow(f"cross_steps names words by text or number; got {shown(name)}.")
+                    raise BadInput(f"cross_steps names words by text or number; got {shown(name)}.")
                 windows[name] = Window.of(value, f"cross_steps[{shown(name)}]")
             put(self, "cross_steps", MappingProxyType(windows))
         else:
@@ -175,26 +175,26 @@ class Edit:
             pixels = self.self_pixels
             real = isinstance(pixels, numbers.Real) and not isinstance(pixels, bool)
             if not real or math.isnan(pixels) or pixels < 0:
-                raise BadWindow(
+                raise BadInput(
                     f"self_pixels is a number of pixels of at least 0, or None; got {shown(pixels)}."
                 )
         if self.kind not in KINDS:
-            raise BadEdit(f"kind is one of {', '.join(KINDS)}; got {shown(self.kind)}.")
+            raise BadInput(f"kind is one of {', '.join(KINDS)}; got {shown(self.kind)}.")
         if not isinstance(self.weights, Mapping):
-            raise BadWeight(f"weights maps words to numbers; got {shown(self.weights)}.")
+            raise BadInput(f"weights maps words to numbers; got {shown(self.weights)}.")
         weights = {}
         for name, value in self.weights.items():
             weight = _number(value)
             if not _is_name(name):
-                raise BadWeight(f"weights names words by text or number; got {shown(name)}.")
+                raise BadInput(f"weights names words by text or number; got {shown(name)}.")
             if weight is None:
-                raise BadWeight(f"The weight of {shown(name)} must be a finite number; got {shown(value)}.")
+                raise BadInput(f"The weight of {shown(name)} must be a finite number; got {shown(value)}.")
             weights[name] = weight
         put(self, "weights", MappingProxyType(weights))
         if isinstance(self.blend, Mapping):
             put(self, "blend", _from_fields(Blend, self.blend, "blend"))
         elif self.blend is not None and not isinstance(self.blend, Blend):
-            raise BadBlend(f"blend is a Blend or None; got {shown(self.blend)}.")
+            raise BadInput(f"blend is a Blend or None; got {shown(self.blend)}.")
 
     def __hash__(self) -> int:
         return hash(self.to_json())
@@ -206,7 +206,7 @@ class Edit:
         """A copy with some fields changed."""
         unknown = set(changes) - {f.name for f in fields(self)}
         if unknown:
-            raise BadEdit(f"An edit has no {shown(sorted(unknown)[0])}; it has {_field_names(Edit)}.")
+            raise BadInput(f"An edit has no {shown(sorted(unknown)[0])}; it has {_field_names(Edit)}.")
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -237,15 +237,15 @@ class Edit:
 
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Edit:
-        """From JSON text or the object it holds. Raises `BadEdit`, or the error of the field at fault."""
+        """From JSON text or the object it holds. Raises `BadInput`, or the error of the field at fault."""
         data: Any = text
         if isinstance(text, (str, bytes)):
             try:
                 data = json.loads(text)
             except (ValueError, RecursionError) as error:
-                raise BadEdit(f"An edit is a JSON object; this is not JSON ({error}).") from None
+                raise BadInput(f"An edit is a JSON object; this is not JSON ({error}).") from None
         if not isinstance(data, Mapping):
-            raise BadEdit(f'An edit is a JSON object with at least "prompt"; got {shown(data)}.')
+            raise BadInput(f'An edit is a JSON object with at least "prompt"; got {shown(data)}.')
         data = dict(data)
         if data.get("self_pixels") == "all":
             data["self_pixels"] = math.inf
@@ -263,7 +263,7 @@ def _field_names(cls: type) -> str:
 def _from_fields(cls: Any, data: Mapping[str, Any], what: str) -> Any:
     unknown = [name for name in data if name not in {f.name for f in fields(cls)}]
     if unknown:
-        raise BadEdit(f"Unknown field {shown(unknown[0])} in the {what}; expected {_field_names(cls)}.")
+        raise BadInput(f"Unknown field {shown(unknown[0])} in the {what}; expected {_field_names(cls)}.")
     if cls is Edit and "prompt" not in data:
-        raise BadEdit('An edit needs at least "prompt"; got none.')
+        raise BadInput('An edit needs at least "prompt"; got none.')
     return cls(**data)

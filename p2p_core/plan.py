@@ -17,8 +17,9 @@ from functools import cached_property
 import numpy as np
 
 from .edit import DEFAULT, Edit, Name, Window, step_at
-from .errors import BadEdit, BadSteps, shown
-from .prompt import Alignment, Prompt, align
+from .errors import BadInput, shown
+from .alignment import Alignment, align
+from .prompt import Prompt
 
 MAX_STEPS = 1000
 
@@ -92,19 +93,19 @@ class Plan:
 
 
 def check_steps(steps: object) -> int:
-    """`steps` as an int, or `BadSteps`."""
+    """`steps` as an int, or `BadInput`."""
     if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and 1 <= steps <= MAX_STEPS:
         return int(steps)
-    raise BadSteps(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
+    raise BadInput(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
 
 
 def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
     """Resolve `edit` for `steps` steps.
 
-    Raises `UnknownWord` for a word that its prompt doesn't hold, `BadSteps`, `BadEdit`.
+    Raises `UnknownWord` for a word that its prompt doesn't hold, `BadInput`, `BadInput`.
     """
     if not isinstance(edit, Edit):
-        raise BadEdit(f"An edit is an Edit; got {type(edit).__name__} ({shown(edit)}).")
+        raise BadInput(f"An edit is an Edit; got {type(edit).__name__} ({shown(edit)}).")
     N = check_steps(steps)
     alignment = align(source, target, edit.kind)
     gate = _gates(target, edit, N)  # a: (N, T)
@@ -213,10 +214,10 @@ def _notes(plan: Plan) -> list[str]:
     """What the user should know: nothing that a control can't change stays silent."""
     notes = []
     for which, prompt in (("source", plan.source), ("target", plan.target)):
-        if prompt.cut:
+        if prompt.truncated_words:
             notes.append(
                 f"The {which} prompt is longer than the model's {prompt.length - 2} tokens: "
-                f"{', '.join(prompt.cut)} fell off and has no effect."
+                f"{', '.join(prompt.truncated_words)} fell off and has no effect."
             )
     edit = plan.edit
     lost = sorted((str(name) for name in edit.weights if not plan.target.find(name)), key=str)

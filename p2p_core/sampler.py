@@ -34,7 +34,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from .errors import BadSampler, BadSteps, UnsupportedModel, shown
+from .errors import BadInput, UnsupportedModel, shown
 from .plan import check_steps
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -65,7 +65,7 @@ class Sampler:
         """From a diffusers scheduler's config: spacing, offset, final alpha and prediction as it says.
 
         A model whose own scheduler is another one (PNDM in Stable Diffusion 1's folder) is sampled with that
-        scheduler's betas. Raises `BadSampler`, `BadSteps`, `UnsupportedModel`.
+        scheduler's betas. Raises `BadInput`, `BadInput`, `UnsupportedModel`.
         """
         name = chosen(name, config)
         N = check_steps(steps)
@@ -78,12 +78,12 @@ class Sampler:
             raise UnsupportedModel("Dynamic thresholding is made for pixels; this sampler works on latents.")
         train = int(config.get("num_train_timesteps", 1000))
         if train < N:
-            raise BadSteps(f"The model was trained with {train} steps, too few to be sampled with {N}.")
+            raise BadInput(f"The model was trained with {train} steps, too few to be sampled with {N}.")
         sampler = SAMPLERS[name](config, N)
         if int(sampler.timesteps.max()) >= train:  # an offset can lead past the last one
-            raise BadSteps(f"The model was trained with {train} steps, too few to be sampled with {N}.")
+            raise BadInput(f"The model was trained with {train} steps, too few to be sampled with {N}.")
         if len(sampler) != N:
-            raise BadSteps(f"This model's times can't be spaced in {N} steps by {name}; got {len(sampler)}.")
+            raise BadInput(f"This model's times can't be spaced in {N} steps by {name}; got {len(sampler)}.")
         return sampler
 
     def __len__(self) -> int:
@@ -169,13 +169,13 @@ def chosen(name: object, config: Mapping[str, Any], scheduler: str = "") -> str:
     """The sampler that a name stands for. "auto": that of the model's own scheduler, by the name of its class
     (Euler, Euler ancestral, DPM-Solver++, LCM), else DDIM.
 
-    Raises `BadSampler`.
+    Raises `BadInput`.
     """
     if name == "auto":
         return "lcm" if "original_inference_steps" in config else OF_CLASS.get(scheduler, "ddim")
     if isinstance(name, str) and name in SAMPLERS:
         return name
-    raise BadSampler(f"sampler is auto or one of {', '.join(SAMPLERS)}; got {shown(name)}.")
+    raise BadInput(f"sampler is auto or one of {', '.join(SAMPLERS)}; got {shown(name)}.")
 
 
 # --- the samplers' coefficients ---------------------------------------------------------------------
@@ -242,7 +242,7 @@ def _lcm(config: Mapping[str, Any], N: int) -> Sampler:
     try:
         scheduler.set_timesteps(N)
     except ValueError:
-        raise BadSteps(
+        raise BadInput(
             f"lcm has at most as many steps as the model was distilled from, {cfg.original_inference_steps}; "
             f"got {N}."
         ) from None
