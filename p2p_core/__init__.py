@@ -5,7 +5,8 @@ from .errors import P2PError
 from .images.mask import mask_text
 from .pipeline import PromptToPrompt
 from .plan import Plan
-from .prompt import Prompt, align
+from .alignment import align
+from .prompt import Prompt
 from .recipe import Recipe, load_recipe, recipe_of
 from .sampler import SAMPLERS
 from .source import Result, Source, StepState
