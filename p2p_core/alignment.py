@@ -94,7 +94,10 @@ def _run_pairs(
         elif kind != "refine" and is_word and s and t:
             yield s, t
         else:
-            yield from (pair for pair in ((s, []), ([], t)) if pair != ([], []))
+            if s:
+                yield s, []
+            if t:
+                yield [], t
 
 
 def _common_subsequence(a: list[str], b: list[str]) -> list[tuple[int, int]]:

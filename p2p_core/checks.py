@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from .edit import Edit
+from .edit import check_edit as edit
+from .edit import check_edits as edits
 from .errors import BadInput, P2PError, shown
 
 TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`
@@ -27,20 +28,6 @@ def guidance(value: object) -> float:
     if real and math.isfinite(value) and 0 <= value <= 100:  # type: ignore[arg-type,operator]
         return float(value)  # type: ignore[arg-type]
     raise BadInput(f"guidance_scale is a number from 0 to 100; got {shown(value)}.")
-
-
-def edit(value: object) -> Edit:
-    """An `Edit`. Raises `BadInput`."""
-    if isinstance(value, Edit):
-        return value
-    raise BadInput(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
-
-
-def edits(value: object) -> list[Edit]:
-    """Several edits. Raises `BadInput`."""
-    if isinstance(value, (Edit, str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise BadInput(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
-    return [edit(one) for one in value]
 
 
 def method(value: object) -> str:
@@ -77,7 +64,7 @@ def inversion_bytes(value: object) -> int | None:
     """A budget in bytes for inversions on disk; None: the usual one. Raises `P2PError`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0
     if value is None or whole:
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+        return None if value is None else int(value)  # type: ignore[call-overload]
     raise P2PError(f"inversion_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
 
 

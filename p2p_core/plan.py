@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
+from .alignment import Alignment, align
 from .edit import DEFAULT, Edit, Name, Window, step_at
 from .errors import BadInput, shown
-from .alignment import Alignment, align
 from .prompt import Prompt
 
 MAX_STEPS = 1000

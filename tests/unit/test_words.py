@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p_core import Prompt, align
-from p2p_core.errors import BadEdit, UnknownWord
 from p2p_core.alignment import Alignment
+from p2p_core.errors import BadEdit, UnknownWord
 
 from .. import tiny
 
