@@ -7,8 +7,8 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from .edit import check_edit as edit
-from .edit import check_edits as edits
+from .edit import check_edit as edit  # noqa: F401
+from .edit import check_edits as edits  # noqa: F401
 from .errors import BadInput, P2PError, shown
 
 TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`
