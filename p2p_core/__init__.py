@@ -8,7 +8,7 @@ from .pipeline import PromptToPrompt
 from .plan import Plan
 from .prompt import Prompt
 from .recipe import Recipe, load_recipe, recipe_of
-from .sampler import SAMPLERS
+from .schedulers import SAMPLERS
 from .source import Result, Source, StepState
 
 __all__ = [

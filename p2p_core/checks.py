@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from typing import Any
@@ -10,24 +9,11 @@ from typing import Any
 from .edit import check_edit as edit  # noqa: F401
 from .edit import check_edits as edits  # noqa: F401
 from .errors import BadInput, P2PError, shown
+from .sampler import check_guidance_scale as guidance  # noqa: F401
+from .sampler import check_seed as seed  # noqa: F401
 
 TIERS = ("device", "host", "disk")  # that recorded sources lie in, see `tiers`
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")  # of inversion, see `inversion`
-
-
-def seed(value: object) -> int:
-    """A seed for torch's generator. Raises `BadInput`."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and 0 <= int(value) < 2**63:
-        return int(value)
-    raise BadInput(f"A seed is a whole number from 0 to 2**63 - 1; got {shown(value)}.")
-
-
-def guidance(value: object) -> float:
-    """A guidance scale. Raises `BadInput`."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if real and math.isfinite(value) and 0 <= value <= 100:  # type: ignore[arg-type,operator]
-        return float(value)  # type: ignore[arg-type]
-    raise BadInput(f"guidance_scale is a number from 0 to 100; got {shown(value)}.")
 
 
 def method(value: object) -> str:

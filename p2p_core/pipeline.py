@@ -495,7 +495,7 @@ class PromptToPrompt(RealPictures):
             x = torch.cat([state.latents for state in states])
             out = self.model.predict(x, sampler.timesteps[i], text, call)
             before = [state.denoised for state in states if state.denoised is not None]
-            x_0 = torch.cat(before) if sampler.before[i] else None
+            x_0 = torch.cat(before) if sampler.c_prev[i] else None
             x, x_0 = sampler.step(x, guide(out, n, scale), i, x_0, _of_step(source.noise, i))
             after = []
             for r, (state, step) in enumerate(zip(states, todo, strict=True)):

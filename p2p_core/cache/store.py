@@ -13,7 +13,8 @@ from ..errors import BadSource, BadSteps, shown
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
-from ..sampler import Sampler, check_scheduler, chosen
+from ..sampler import Sampler
+from ..schedulers import check_scheduler, make_sampler, sampler_name
 from ..source import Sites, Source
 from .tiers import TieredCache
 
@@ -42,10 +43,10 @@ class AttentionStore:
         """
         scheduler = self.model.pipe.scheduler
         config, kind = scheduler.config, type(scheduler).__name__
-        key = (chosen(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
+        key = (sampler_name(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
         if key not in self._samplers:
             check_scheduler(scheduler)
-            made = Sampler.of(config, key[1], key[0])
+            made = make_sampler(config, key[1], key[0])
             self._samplers[key] = replace(made, timesteps=made.timesteps.to(self.model.device))
         return self._samplers[key]
 

@@ -17,7 +17,8 @@ from ..attention import AttentionContext, AttentionLayer, Processor, find_sites,
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..memory import decode_fits, empty_cache, free_bytes
 from ..prompt import Prompt
-from ..sampler import check_scheduler, guided
+from ..sampler import is_guided
+from ..schedulers import check_scheduler
 from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
 from .preview import LinearPreview
@@ -155,7 +156,7 @@ class Model:
 
     def guided(self, guidance_scale: float) -> bool:
         """Whether an unconditional row is run beside the conditional one."""
-        return guided(guidance_scale) and not self.texts.reads_guidance
+        return is_guided(guidance_scale) and not self.texts.reads_guidance
 
     @torch.no_grad()
     def text(

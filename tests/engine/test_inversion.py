@@ -10,7 +10,7 @@ from p2p_core import Edit, PromptToPrompt, pipeline
 from p2p_core.attention import AttentionContext
 from p2p_core.errors import BadSource, BadSteps, P2PError
 from p2p_core.inversion.methods import ddim_path
-from p2p_core.sampler import Sampler
+from p2p_core.schedulers import make_sampler
 
 PROMPT = "a red house on a hill"
 
@@ -94,7 +94,7 @@ def test_a_path_that_is_none(eps: PromptToPrompt, path: object) -> None:
 def test_a_step_back_undoes_a_step_that_sees_the_same_noise(prediction: str) -> None:
     """With the network's answer for the same noise and the same clean latents, there and back is nothing."""
     config = {"prediction_type": prediction, "clip_sample": False, "num_train_timesteps": 1000}
-    sampler = Sampler.of(config, 10)
+    sampler = make_sampler(config, 10)
     noise, x_0 = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for i in range(9):
         a, a_prev = sampler.alpha[i], sampler.alpha_prev[i]

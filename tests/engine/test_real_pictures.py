@@ -20,7 +20,7 @@ from p2p_core import source as source_module
 from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
 from p2p_core.inversion import methods
 from p2p_core.inversion.methods import ddim_path
-from p2p_core.sampler import Sampler
+from p2p_core.schedulers import make_sampler
 
 from .. import tiny
 
@@ -357,7 +357,7 @@ def test_the_memory_that_is_asked_for_is_what_a_backward_pass_takes(
     """Within a factor of two, for whatever UNet and size."""
     monkeypatch.setattr(methods, "CHECKPOINTED", 1 if checkpointed else 1 << 30)
     model = PromptToPrompt(tiny.pipeline(**config)).model
-    prompt, sampler = model.texts.parse(PROMPT), Sampler.of(model.pipe.scheduler.config, 2)
+    prompt, sampler = model.texts.parse(PROMPT), make_sampler(model.pipe.scheduler.config, 2)
     for size in ((16, 16), (32, 24)):
         held = Held(model.unet)
         path = torch.randn(3, 4, *size, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source, errors, load_recipe
-from p2p_core.sampler import SAMPLERS, Sampler, noise
+from p2p_core.sampler import noise
+from p2p_core.schedulers import SAMPLERS, make_sampler
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -63,7 +64,7 @@ def test_steps_are_diffusers(name: str, prediction: str, steps: int) -> None:
     """A whole run over a random network: the same times, and the same latents after each step."""
     config = dict(tiny.scheduler("v_prediction" if prediction == "zero SNR" else prediction).config)
     config["rescale_betas_zero_snr"] = prediction == "zero SNR"
-    scheduler, ours = theirs_of(name, config), Sampler.of(config, steps, name)
+    scheduler, ours = theirs_of(name, config), make_sampler(config, steps, name)
     scheduler.set_timesteps(steps)
     assert ours.timesteps.tolist() == scheduler.timesteps.tolist() and len(ours) == steps
     draws = noise((1, 4, 8, 8), 5, steps)
@@ -91,7 +92,7 @@ def test_steps_are_diffusers(name: str, prediction: str, steps: int) -> None:
 def test_every_spacing(name: str, spacing: str) -> None:
     config = {**tiny.scheduler().config, "timestep_spacing": spacing}
     for more in ({}, {"use_karras_sigmas": True}, {"final_sigmas_type": "sigma_min"}):
-        scheduler, ours = theirs_of(name, config | more), Sampler.of(config | more, 17, name)
+        scheduler, ours = theirs_of(name, config | more), make_sampler(config | more, 17, name)
         scheduler.set_timesteps(17)
         x, generator = noise((1, 4, 8, 8), 1, 17), torch.Generator().manual_seed(1)
         torch.randn(1, 4, 8, 8, generator=generator)

@@ -17,6 +17,7 @@ LAYERS = (
     {"edit", "alignment"},
     {"plan", "recipe"},
     {"sampler", "local_blend"},
+    {"schedulers"},
     {"source", "model"},
     {"cache"},
     {"prompt_to_prompt", "inversion", "figures"},
