@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import checks
 from ..cache.store import AttentionStore
 from ..errors import BadMethod
-from ..images.load import fitted, opened
+from ..images.load import fit_picture, open_picture
 from ..model.model import Model
 from ..prompt import Prompt
 from ..sampler import Sampler
@@ -61,7 +61,7 @@ class RealPictures:
     ) -> States[Source]:
         """`invert` as a generator: a `StepState` for each step to noise and back, then the `Source`.
 
-        picture: as `photos.opened` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
+        picture: as `open_picture` takes it; cropped around `center` (x, y in 0..1) or padded to the size.
         prompt: what it shows; only what it names can be edited. method: see `inversion`. sampler: "auto" or
         "ddim". Raises a `P2PError`.
         """
@@ -73,7 +73,7 @@ class RealPictures:
             raise BadMethod(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
         size = self.model.latent_size(height, width)
         pixels = (size[0] * self.model.factor, size[1] * self.model.factor)
-        image = fitted(opened(picture), pixels, fit, center)
+        image = fit_picture(open_picture(picture), pixels, fit, center)
         x, y = center
         how = (method, fit, (float(x), float(y)))
         return self._inverting(P, negative, ddim, scale, size, image, how)
