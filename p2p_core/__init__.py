@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .prompt import Prompt as Prompt
     from .recipe import Recipe as Recipe
     from .recipe import load_recipe as load_recipe
-    from .recipe import recipe_of as recipe_of
     from .schedulers import SAMPLERS as SAMPLERS
     from .source import Result as Result
     from .source import Source as Source
     from .source import StepState as StepState
+    from .source import recipe_of as recipe_of
 
 _MODULE_OF = {
     "SAMPLERS": "schedulers",
@@ -43,7 +43,7 @@ _MODULE_OF = {
     "align": "alignment",
     "load_recipe": "recipe",
     "mask_text": "images.mask",
-    "recipe_of": "recipe",
+    "recipe_of": "source",
 }
 __all__ = list(_MODULE_OF)
 

@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from .source import Result, Sites, Source
+from .source import Layers, Result, Source
 
 COLORMAP = "inferno"
 TRANSPARENT = "#00000000"  # the page's background shows through, light or dark
@@ -53,7 +53,7 @@ def mask_overlay(image: Image.Image, mask: Map) -> Image.Image:
 
 
 def word_maps(
-    picture: Source | Result, words: Sequence[str | int] | None = None, *, sites: Sites = None
+    picture: Source | Result, words: Sequence[str | int] | None = None, *, sites: Layers = None
 ) -> Figure:
     """The map of each word, averaged over steps (the paper's Figure 4, top). words: None is all.
 
@@ -74,7 +74,7 @@ def maps_over_steps(picture: Source | Result, word: str | int, *, columns: int =
 
 
 def words_over_steps(
-    picture: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Sites = None
+    picture: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Layers = None
 ) -> Figure:
     """A row a word: its maps in some of the steps, then its mean over all (both halves of Figure 4).
 

@@ -20,7 +20,10 @@ LAYERS = (
     {"schedulers"},
     {"source", "model"},
     {"cache"},
-    {"prompt_to_prompt", "inversion", "figures"},
+    {"prompt_to_prompt", "tree", "figures"},
+    {"start"},
+    {"engine", "options"},
+    {"inversion"},
     {"pipeline"},
     {"__init__"},
 )
