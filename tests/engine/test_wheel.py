@@ -112,7 +112,8 @@ def test_the_ranges_hold_the_pinned_versions() -> None:
         if "==" in line and not line.startswith("#")
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needs = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = project["optional-dependencies"].values()
+    needs = [*project["dependencies"], *(need for extra in extras for need in extra)]
     for need in map(Requirement, needs):
         name = need.name.lower().replace("-", "_")
         assert name == "p2p" or pins[name] in need.specifier, f"{need}; pinned is {pins.get(name)}"
