@@ -63,34 +63,34 @@ def served(
         env |= {"TMPDIR": str(folder), "GRADIO_TEMP_DIR": str(folder / "gradio")}
         env |= {"P2P_INVERSIONS": str(folder / "inversions")}
     command = [*start, "--host", "127.0.0.1", "--port", str(port), *arguments]
-    begun = time.monotonic()
-    log = tempfile.TemporaryFile("w+")  # not a pipe, which would block the app once it is full
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}/"
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).read()
-                break
-            except OSError:
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise AssertionError(f"the app ended: {log.read()[-4000:]}") from None
-                if time.monotonic() - begun > patience:
-                    raise AssertionError(f"the app served no page within {patience} s") from None
-                time.sleep(0.1)
-        yield Served(url, time.monotonic() - begun, process.pid)
-        log.seek(0)
-        said = log.read()
-        assert "Traceback" not in said, said[-4000:]
-    finally:
-        process.terminate()
+    # a file, not a pipe, which would block the app once it is full
+    with tempfile.TemporaryFile("w+") as log:
+        begun = time.monotonic()
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=log)
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
+            url = f"http://127.0.0.1:{port}/"
+            while True:
+                try:
+                    urllib.request.urlopen(url, timeout=5).read()
+                    break
+                except OSError:
+                    if process.poll() is not None:
+                        log.seek(0)
+                        raise AssertionError(f"the app ended: {log.read()[-4000:]}") from None
+                    if time.monotonic() - begun > patience:
+                        raise AssertionError(f"the app served no page within {patience} s") from None
+                    time.sleep(0.1)
+            yield Served(url, time.monotonic() - begun, process.pid)
+            log.seek(0)
+            said = log.read()
+            assert "Traceback" not in said, said[-4000:]
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def find_chromium() -> str | None:
