@@ -1,4 +1,4 @@
-"""Hostile and very large pictures, read in a process of its own and measured: no crash, no hang, little memory."""
+"""Hostile and very large pictures, read in a process of its own: no crash, no hang, and little memory."""
 
 from __future__ import annotations
 
