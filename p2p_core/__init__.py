@@ -6,9 +6,9 @@ from .images.mask import mask_text
 from .pipeline import PromptToPrompt
 from .plan import Plan
 from .prompt import Prompt, align
-from .recipe import Recipe, load_recipe, recipe_of
+from .recipe import Recipe, load_recipe
 from .sampler import SAMPLERS
-from .source import Result, Source, StepState
+from .source import Result, Source, StepState, recipe_of
 
 __all__ = [
     "SAMPLERS",

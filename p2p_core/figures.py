@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from .source import Result, Sites, Source
+from .source import Layers, Result, Source
 
 HEAT = "inferno"
 PAPER = "#00000000"  # figures take the page's background, light or dark
@@ -47,7 +47,7 @@ def mask_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def word_maps(
-    pictured: Source | Result, words: Sequence[str | int] | None = None, *, sites: Sites = None
+    pictured: Source | Result, words: Sequence[str | int] | None = None, *, sites: Layers = None
 ) -> Figure:
     """Where each word of a picture's prompt looks, averaged over steps (the paper's Figure 4, top)."""
     prompt = pictured.prompt if isinstance(pictured, Source) else pictured.plan.target
@@ -152,7 +152,7 @@ def animation(
 
 
 def words_over_steps(
-    pictured: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Sites = None
+    pictured: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Layers = None
 ) -> Figure:
     """A grid of words x steps, and each word's mean over the run in the last column (Figure 4 as one)."""
     source = pictured if isinstance(pictured, Source) else pictured.as_source()

@@ -14,7 +14,7 @@ from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
 from ..sampler import Sampler, check_scheduler, chosen
-from ..source import Sites, Source
+from ..source import Layers, Source
 from .tiers import TieredCache
 
 Size = tuple[int, int]
@@ -100,7 +100,7 @@ class AttentionStore:
         return frozenset(site.name for site in sites if site.pixels(size) <= self_pixels)
 
     @torch.no_grad()
-    def attention(self, source: Source, word: str | int, step: int | None, sites: Sites) -> np.ndarray:
+    def attention(self, source: Source, word: str | int, step: int | None, sites: Layers) -> np.ndarray:
         """See `Source.attention`."""
         tokens, size = source.prompt.find(word), source.latent_size
         chosen = self._chosen(sites, size)
@@ -116,7 +116,7 @@ class AttentionStore:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
         return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a site and step
 
-    def _chosen(self, sites: Sites, size: Size) -> tuple[AttentionLayer, ...]:
+    def _chosen(self, sites: Layers, size: Size) -> tuple[AttentionLayer, ...]:
         if sites is None:
             return map_sites(self.model.sites, size)
         cross = [site for site in self.model.sites if site.kind == "cross"]

@@ -12,11 +12,10 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import PLAIN, AttentionRecord, Injection, RowEdit
-from ..images.mask import mask_array
+from ..attention import PLAIN, AttentionContext, AttentionRecord, Injection, RowEdit
+from ..local_blend import drawn_region
 from ..plan import StepPlan
 from ..prompt import Prompt
 from .model import Model
@@ -53,6 +52,13 @@ class StepInputs:
         """The text of a step: above the conditional rows the unconditional ones, if guidance wants them."""
         above = [negative] * len(prompts) if self.model.guided(self.guidance_scale) else []
         return self.text([*above, *prompts], len(above))
+
+    def recording(self, rows: int = 1) -> AttentionContext:
+        """What records the maps of so many conditional rows, self-attention on its usual grids."""
+        pixels = self_limit(None, self.size)
+        return AttentionContext(
+            conditional=rows, latent=self.size, record_self_pixels=pixels, record_rows=rows
+        )
 
     def drawn(self, mask: str) -> Tensor:
         """A mask drawn by hand at the latent's size, (h, w), on the device: copied there once a run."""
@@ -101,11 +107,6 @@ class StepInputs:
             limit = self_limit(step.self_pixels, self.size) if step.inject_self else 0.0
             rows.append(RowEdit(take=take, keep=keep, self_pixels=limit))
         return Injection(None, rows, self.model.device, self.model.dtype)
-
-
-def drawn_region(mask: str, latent: tuple[int, int]) -> Tensor:
-    """A drawn mask at the latent's size, (h, w) float32 on the CPU: a cell is in as far as it is painted."""
-    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
 
 
 def _product(before: Tensor | None, take: Tensor) -> Tensor:

@@ -456,9 +456,9 @@ def test_equal_prompts_through_the_machinery_are_the_source_bit_for_bit(
     """Every step really run, with the source's queries and keys injected into the target's row."""
     plan = make_plan(source.prompt, source.prompt, Edit(HOUSE, cross_steps=1.0, self_steps=self_steps), N)
     assert plan.steps[0].take.any() and not plan.steps[0].keep.any()
-    state = p2p._start(source)
+    state = source.state(0)
     for i in range(N):
-        state = p2p._advance(source, i, [state], [plan])[0]
+        state = p2p.edit_step(source, [plan], [state])[0]
         assert torch.equal(state.latents, source.latents[i + 1, None])
 
 

@@ -156,9 +156,9 @@ def test_equal_prompts_are_the_source(p2p: PromptToPrompt, name: str) -> None:
 
     source = p2p.generate(HOUSE, **settings(name))
     plan = make_plan(source.prompt, source.prompt, Edit(HOUSE, cross_steps=1.0, self_steps=1.0), source.steps)
-    state = p2p._start(source)
+    state = source.state(0)
     for i in range(source.steps):
-        state = p2p._advance(source, i, [state], [plan])[0]
+        state = p2p.edit_step(source, [plan], [state])[0]
         assert torch.equal(state.latents, source.latents[i + 1, None])
     nowhere = Blend(source_words=("house",), target_words=("castle",), threshold=1.0, start=0.0)
     same = p2p.edit(source, Edit(CASTLE, cross_steps=0.0, self_steps=0.0, blend=nowhere))

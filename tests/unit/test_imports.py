@@ -19,7 +19,10 @@ LAYERS = (
     {"sampler", "local_blend"},
     {"source", "model"},
     {"cache"},
-    {"prompt_to_prompt", "inversion", "figures"},
+    {"prompt_to_prompt", "tree", "figures"},
+    {"start"},
+    {"engine", "options"},
+    {"inversion"},
     {"pipeline"},
     {"__init__"},
 )
