@@ -70,7 +70,9 @@ def test_the_dockerfile_holds_what_the_app_needs() -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "train", "evaluate", "clean"])
+@pytest.mark.parametrize(
+    "target", ["demo", "check", "unit", "test", "lint", "bench", "train", "evaluate", "clean"]
+)
 def test_the_makefiles_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
