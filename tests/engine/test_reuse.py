@@ -176,7 +176,7 @@ def test_an_edit_as_a_source_holds_the_edited_maps(p2p: PromptToPrompt, source: 
     full = Edit(edit.prompt, cross_steps=1.0, self_steps=1.0)
     plan = make_plan(chained.prompt, chained.prompt, full, N)
     state = chained.state(0)
-    for i in range(N):
+    for _ in range(N):
         state = p2p.edit_step(chained, [plan], [state])[0]
     assert_close(state.latents[0], result.latents)
 

@@ -221,7 +221,7 @@ def test_edits_of_edits_share_their_mixes(eps: PromptToPrompt) -> None:
     run, second = eps.dm(chained), Edit("a red cat on a big hill", cross_steps=1.0, self_steps=0.0)
     eps.forget_edits()
     plan, state = eps.plan(chained.prompt.text, second, steps=chained.steps), chained.state(0)
-    for i in range(2):
+    for _ in range(2):
         state = eps.edit_step(chained, [plan], [state], run)[0]
     records = [eps.cache.get(chained.key, i) for i in range(2)]
     mixes = {id(t.mix) for r in records if r for terms in r.cross.values() for t in terms}
