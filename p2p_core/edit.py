@@ -266,12 +266,12 @@ def _weights(value: object) -> Mapping[Name, float]:
     if not isinstance(value, Mapping):
         raise BadInput(f"weights maps words to numbers; got {shown(value)}.")
     weights = {}
-    for name, asked in value.items():
-        weight = _number(asked)
+    for name, factor in value.items():
+        weight = _number(factor)
         if not _is_name(name):
             raise BadInput(f"weights names words by text or number; got {shown(name)}.")
         if weight is None:
-            raise BadInput(f"The weight of {shown(name)} must be a finite number; got {shown(asked)}.")
+            raise BadInput(f"The weight of {shown(name)} must be a finite number; got {shown(factor)}.")
         weights[name] = weight
     return MappingProxyType(weights)
 

@@ -113,8 +113,8 @@ def test_a_source_is_diffusers_pipeline(p2p: PromptToPrompt, name: str) -> None:
     """From the seed alone: start latents and every step's noise come out of one generator."""
     asked = settings(name)
     source = p2p.generate(HOUSE, **asked)
-    pipe, own = p2p.pipe, p2p.pipe.scheduler
-    pipe.scheduler = theirs_of(name, own.config)
+    pipe, original = p2p.pipe, p2p.pipe.scheduler
+    pipe.scheduler = theirs_of(name, original.config)
     try:
         theirs = pipe(
             HOUSE,
@@ -126,9 +126,9 @@ def test_a_source_is_diffusers_pipeline(p2p: PromptToPrompt, name: str) -> None:
             output_type="latent",
         ).images
     finally:
-        pipe.scheduler = own
+        pipe.scheduler = original
     assert source.sampler == name
-    zero_snr = bool(own.config.rescale_betas_zero_snr)
+    zero_snr = bool(original.config.rescale_betas_zero_snr)
     assert relative(source.latents[-1:], theirs) <= tolerance(name, zero_snr)
 
 
@@ -190,11 +190,11 @@ def test_many_edits_and_edits_of_edits(p2p: PromptToPrompt, name: str) -> None:
 
 
 def test_only_what_is_used_is_kept(eps: PromptToPrompt) -> None:
-    kept = {name: eps.generate(HOUSE, **settings(name)) for name in NAMES}
-    assert {name for name, s in kept.items() if s.noise is not None} == {"lcm", "euler_ancestral"}
-    assert {name for name, s in kept.items() if s.denoised is not None} == {"dpmpp_2m"}
-    assert all(s.noise is None or s.noise.shape == (3, 4, 16, 16) for s in kept.values())
-    assert len({s.key for s in kept.values()}) == len(NAMES)
+    sources = {name: eps.generate(HOUSE, **settings(name)) for name in NAMES}
+    assert {name for name, s in sources.items() if s.noise is not None} == {"lcm", "euler_ancestral"}
+    assert {name for name, s in sources.items() if s.denoised is not None} == {"dpmpp_2m"}
+    assert all(s.noise is None or s.noise.shape == (3, 4, 16, 16) for s in sources.values())
+    assert len({s.key for s in sources.values()}) == len(NAMES)
     one = eps.generate(HOUSE, **settings("lcm", steps=1))
     assert one.noise is None and one.latents.shape[0] == 2
 

@@ -82,14 +82,14 @@ def test_upright_as_pil_has_it(kind: str, turn: int) -> None:
     exif[0x0112] = turn
     pixels = np.random.default_rng(1).integers(256, size=(16, 24, 3), dtype=np.uint8)
     data = saved(Image.fromarray(pixels), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
-    given = Image.open(io.BytesIO(data))
-    expected = ImageOps.exif_transpose(given)
+    stored = Image.open(io.BytesIO(data))
+    expected = ImageOps.exif_transpose(stored)
     assert turn == 1 or turn in UPRIGHT
     for picture in (data, Image.open(io.BytesIO(data))):
         assert np.array_equal(np.asarray(open_picture(picture)), np.asarray(expected.convert("RGB")))
     mine = Image.open(io.BytesIO(data))
     open_picture(mine)
-    assert mine.size == given.size, "a picture that is given stays as it is"
+    assert mine.size == stored.size, "a picture that is given stays as it is"
 
 
 @pytest.mark.parametrize("value", [0, 9, 300])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import p2p_core
+from p2p_core import errors
 
 LIGHT = "Blend, Edit, P2PError, Plan, Prompt, Recipe, Window, align, load_recipe, mask_text"
 HEAVY = ("torch", "diffusers", "transformers", "matplotlib", "gradio")
@@ -55,3 +56,15 @@ def test_type_checkers_see_the_same_names() -> None:
     assert set(found) == set(p2p_core.__all__)
     for name, module in found.items():
         assert getattr(import_module(module), name) is getattr(p2p_core, name)
+
+
+def test_names_of_errors_of_earlier_versions() -> None:
+    classes = {kind for kind in vars(errors).values() if isinstance(kind, type)}
+    assert all(issubclass(kind, errors.P2PError) for kind in classes) and issubclass(
+        errors.P2PError, ValueError
+    )
+    assert {kind.__name__ for kind in classes} == {
+        "P2PError", "BadInput", "BadPicture", "UnknownWord", "NotEnoughMemory", "UnsupportedModel",
+    }  # fmt: skip
+    assert errors.BadSteps is errors.BadEdit is errors.BadInput
+    assert errors.UnknownModel is errors.UnsupportedModel

@@ -125,10 +125,10 @@ def test_equal_prompts_give_the_identity(text: str, kind: str) -> None:
 @quick
 @given(st.lists(WORDS, min_size=1, max_size=4), st.lists(WORDS, min_size=1, max_size=2), st.integers(0, 4))
 def test_deleting_what_was_inserted_is_the_identity_on_kept_words(
-    words: list[str], added: list[str], at: int
+    words: list[str], inserted: list[str], at: int
 ) -> None:
     short = parse(" ".join(words))
-    long = parse(" ".join([*words[:at], *added, *words[at:]]))
+    long = parse(" ".join([*words[:at], *inserted, *words[at:]]))
     if long.end == LENGTH - 1:  # something may have fallen off
         return
     there, back = align(short, long), align(long, short)
@@ -229,8 +229,8 @@ def test_words_are_kept_along_a_longest_common_subsequence(source: list[str], ta
         every_subsequence(source, target), key=lambda p: (-len(p), [i for i, _ in p], [j for _, j in p])
     )
     alignment = align(parse(" ".join(source)), parse(" ".join(target)))
-    kept = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
-    assert kept == pairs
+    same = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
+    assert same == pairs
     for kind, s, t in kinds(alignment):
         assert (bool(s), bool(t)) == {"added": (False, True), "removed": (True, False)}.get(
             kind, (True, True)
