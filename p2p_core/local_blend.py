@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from .attention import AttentionLayer, AttentionRecord
-from .model.conditioning import drawn_region
+from .images.mask import mask_array
 from .plan import BlendStep
 from .source import BlendSums
 
@@ -71,6 +71,11 @@ def region(
     if sums.subtract is not None and blend.subtract_threshold is not None:
         inside = inside * (1 - _above(sums.subtract, latent, blend.subtract_threshold, spread=False))
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
+
+
+def drawn_region(mask: str, latent: tuple[int, int]) -> Tensor:
+    """A drawn mask at the latent's size, (h, w) float32 on the CPU: a cell is in as far as it is painted."""
+    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
 
 
 def over(image: Image.Image, below: Image.Image, mask: np.ndarray) -> Image.Image:
