@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..attention import AttentionRecord, Term, whole
+from ..attention import AttentionRecord, Mix, Term
 from ..checks import TIERS
 from ..errors import BadFolder, shown
 from .lru import RecordCache
@@ -56,15 +56,14 @@ class Packed:
 def packed(record: AttentionRecord) -> Packed:
     """A record without its text keys, which are named."""
     out = Packed(tensors={})
-    mixes: dict[int, str] = {}
     for site, terms in record.cross.items():
         for n, term in enumerate(terms):
             name = f"cross/{site}/{n}"
             out.tensors[f"{name}/q"] = term.q
             out.terms[name] = key_name(site, term)
             if term.mix is not None:
-                mix = mixes.setdefault(id(term.mix), f"mix/{len(mixes)}")
-                out.tensors[mix] = term.mix
+                mix = f"mix/{term.mix.digest.hex()}"
+                out.tensors[mix] = term.mix.matrix
                 out.terms[name] += f" {mix}"
     for site, (q, k) in record.self_.items():
         out.tensors[f"self/{site}/q"], out.tensors[f"self/{site}/k"] = q, k
@@ -78,7 +77,7 @@ def unpacked(
     record = AttentionRecord()
     for name, refers in sorted(terms.items(), key=lambda item: int(item[0].split("/")[2])):
         site, (key, *mix) = name.split("/")[1], refers.split(" ")
-        mixed = tensors[mix[0]] if mix else None
+        mixed = Mix(tensors[mix[0]], bytes.fromhex(mix[0].removeprefix("mix/"))) if mix else None
         term = Term(tensors[f"{name}/q"], keys[key], mixed, key.split("/")[0])
         record.cross[site] = (*record.cross.get(site, ()), term)
     for site in _self_sites(tensors):
@@ -94,6 +93,11 @@ def key_name(site: str, term: Term) -> str:
 def wanted(name: str, sites: frozenset[str] | None) -> bool:
     """Whether a flat tensor is needed: self-attention only of some layers (None: of all)."""
     return not name.startswith("self/") or sites is None or name.split("/")[1] in sites
+
+
+def whole(x: Tensor) -> Tensor:
+    """x, or a copy if it is a part of something larger, which would be kept alive."""
+    return x if x.untyped_storage().nbytes() == x.nbytes else x.clone()
 
 
 def grouped(tensors: Mapping[str, Tensor]) -> list[list[str]]:

@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import free_memory
-from ..attention import AttentionContext, installed
+from ..attention import AttentionContext
 from ..errors import BadMethod, BadSampler, NotEnoughMemory, shown
 from ..model.model import Model
+from ..model.unet_attention import installed
 from ..prompt import Prompt
 from ..sampler import Sampler, guide
 from ..source import Steps, StepState

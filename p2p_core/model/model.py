@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..attention import AttentionContext, AttentionLayer, Processor, find_sites, installed
+from ..attention import AttentionContext, AttentionLayer
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..memory import decode_fits, empty_cache, free_bytes
 from ..prompt import Prompt
@@ -23,6 +23,7 @@ from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
 from .preview import LinearPreview
 from .text_encoder import Conditioning, TextEncoders, lent, weights_stamp
+from .unet_attention import Processor, find_attention_layers, installed
 
 
 class Model:
@@ -75,7 +76,7 @@ class Model:
             compile_regions(pipe.unet)
         self.unet = pipe.unet
         self._version = ""
-        self.sites = find_sites(self.unet)
+        self.sites = find_attention_layers(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
         self.factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
@@ -182,7 +183,7 @@ class Model:
         if isinstance(text, Tensor):
             text = Conditioning(rows=text)
         else:
-            call.projected = text.projected
+            call.projections = text.projections
         x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
         with installed(self._layers, self._processors):
             out = self.unet(

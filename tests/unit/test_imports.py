@@ -16,7 +16,7 @@ LAYERS = (
     {"prompt", "attention", "memory", "images"},
     {"edit", "alignment"},
     {"plan", "recipe"},
-    {"sampler", "local_blend"},
+    {"sampler", "local_blend", "compose"},
     {"schedulers"},
     {"source", "model"},
     {"cache"},
