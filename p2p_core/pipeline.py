@@ -28,16 +28,16 @@ from torch import Tensor
 
 from . import checks
 from .attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
-from .cache.lru import LRU, auto_budget, disk_budget, host_budget
+from .cache.lru import LRU
 from .cache.store import AttentionStore, needed
-from .cache.tiers import TieredCache
+from .cache.tiers import TieredCache, tier_budgets
 from .edit import Edit
 from .errors import BadSource, NotEnoughMemory, shown
 from .images.load import picture_of
 from .inversion.invert import RealPictures
 from .inversion.store import InversionStore
 from .local_blend import add_up, blended, over, region
-from .memory import edits_at_once, empty_cache, free_bytes
+from .memory import edits_at_once, empty_cache
 from .model.conditioning import StepInputs, self_limit
 from .model.loading import Progress, choose_device, choose_dtype, load
 from .model.model import Model
@@ -62,10 +62,11 @@ class PromptToPrompt(RealPictures):
     torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
     to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
     preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
-    (on a GPU, if it is in the Hub's cache), or None. offload: text encoders and autoencoder are on the GPU
-    only while they work, which saves its memory. compiled: `torch.compile` for what lies between the UNet's
-    attention layers (see `compiling`): the first run takes some minutes longer. It is meant for a GPU; on a
-    CPU it needs a C++ compiler.
+    (on a GPU, if it is in the Hub's cache), or None. offload: on a GPU, the pipeline's own
+    `enable_model_cpu_offload()`. A pipeline that is offloaded already (so, sequentially, or in groups) keeps
+    its hooks, and their device and its dtype are used. compiled: `torch.compile` for what lies between the
+    UNet's attention layers (see `compiling`): the first run takes some minutes longer. It is meant for a GPU;
+    on a CPU it needs a C++ compiler.
 
     Recorded sources (see `tiers`): cache_bytes is a budget on the device, or one for each tier by its name,
     "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier may
@@ -96,9 +97,9 @@ class PromptToPrompt(RealPictures):
         self.model = Model(pipe, chosen, choose_dtype(dtype, chosen), name, preview_vae, offload, compiled)
         self.lock = threading.RLock()
         store = None if cache_dtype is None else choose_dtype(cache_dtype, chosen)
-        budgets = _budgets(checks.cache_bytes(cache_bytes), chosen, cache_folder)
+        budgets = tier_budgets(cache_bytes, self.device, cache_folder)
         self.records = AttentionStore(
-            self.model, TieredCache(chosen, self.dtype, budgets, cache_folder, store)
+            self.model, TieredCache(self.device, self.dtype, budgets, cache_folder, store)
         )
         kept = checks.inversion_bytes(inversion_bytes)
         self.shelf = None if inversions is None else InversionStore(inversions, kept)
@@ -649,8 +650,7 @@ class PromptToPrompt(RealPictures):
         )
 
     def _edits_at_once(self, size: tuple[int, int], *, rows: int) -> int:
-        item = torch.finfo(self.dtype).bits // 8
-        return edits_at_once(self.pipe.unet, size, item, rows, free_bytes(self.device))
+        return edits_at_once(self.pipe.unet, size, self.dtype, rows, self.device)
 
     def _source(self, source: object) -> Source:
         if not isinstance(source, Source):
@@ -707,14 +707,6 @@ class PromptToPrompt(RealPictures):
             image = self.decode(latents)
             self._images.put((key, digest), image, 3 * image.width * image.height)
         return image
-
-
-def _budgets(given: dict[str, int] | None, device: torch.device, folder: str | Path | None) -> dict[str, int]:
-    """Bytes for each tier: what is given, and what is free where nothing is."""
-    disk = 0 if folder is None else disk_budget(Path(folder).expanduser().absolute())
-    given = {} if given is None else given
-    device_bytes = given["device"] if "device" in given else auto_budget(device)
-    return {"host": host_budget(device), "disk": disk, **given, "device": device_bytes}
 
 
 def _of_step(noise: Tensor | None, i: int) -> Tensor | None:

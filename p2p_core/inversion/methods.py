@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import free_memory
 from ..attention import AttentionContext
 from ..errors import NotEnoughMemory
+from ..memory import free_bytes
 from ..model.model import Model
 from ..model.unet_attention import installed
 from ..prompt import Prompt
@@ -152,7 +152,7 @@ def memory_needed(model: Model, size: tuple[int, int]) -> int:
 
 def check_memory(model: Model, size: tuple[int, int]) -> None:
     """Raises `NotEnoughMemory` before null-text would run out of it."""
-    needed, free = memory_needed(model, size), free_memory.free(model.device)
+    needed, free = memory_needed(model, size), free_bytes(model.device)
     if free is not None and needed > free:
         raise NotEnoughMemory(
             f"null_text needs about {needed / 1e9:.1f} GB for a backward pass at this size; "
