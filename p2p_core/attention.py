@@ -117,11 +117,14 @@ class AttentionRecord:
     cross: dict[str, tuple[Term, ...]] = field(default_factory=dict)
     self_: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # Q, K (1, N, C) each
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All of this step alone: without a text's keys, which all steps share."""
+        yield from (term.q for terms in self.cross.values() for term in terms)
+        yield from (x for pair in self.self_.values() for x in pair)
+
     @property
     def nbytes(self) -> int:
-        """Bytes of the step alone: without a text's keys, which all steps share."""
-        cross = sum(term.q.nbytes for terms in self.cross.values() for term in terms)
-        return cross + sum(q.nbytes + k.nbytes for q, k in self.self_.values())
+        return sum(x.nbytes for x in self.tensors())
 
     def map(self, change: Callable[[Tensor], Tensor], *, text_keys: bool = True) -> AttentionRecord:
         """The same with every tensor changed; a text's keys only if `text_keys`."""
@@ -225,25 +228,23 @@ class Projections:
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Tensor, Tensor]] = {}
-        self._edited: dict[str, tuple[tuple[bytes | None, ...], Tensor, list[Tensor]]] = {}
+        self._edited: dict[str, tuple[tuple[bytes, ...], Tensor, list[Tensor]]] = {}
 
-    def of(
-        self, layer: AttentionLayer, project: Callable[[], tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
+    def of(self, layer: str, project: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """K and V in a layer, (B, S, C) each."""
-        if layer.name not in self._made:
-            self._made[layer.name] = project()
-        return self._made[layer.name]
+        if layer not in self._made:
+            self._made[layer] = project()
+        return self._made[layer]
 
     def edited(
-        self, layer: AttentionLayer, v: Tensor, terms: Sequence[Term], edits: RowEdits, n: int
+        self, layer: str, v: Tensor, terms: Sequence[Term], edits: RowEdits, n: int
     ) -> tuple[Tensor, list[Tensor]]:
         """keep V*, and take V* for each term of the source's map: multiplied again only when they change."""
-        name = (edits.digest, *(term.mix and term.mix.digest for term in terms))
-        if layer.name not in self._edited or self._edited[layer.name][0] != name:
+        name = (edits.digest, *(b"" if term.mix is None else term.mix.digest for term in terms))
+        if layer not in self._edited or self._edited[layer][0] != name:
             take_v = [edits.take_values(v[len(v) - n :], term.mix) for term in terms]
-            self._edited[layer.name] = (name, edits.keep_values(v), take_v)
-        return self._edited[layer.name][1:]
+            self._edited[layer] = (name, edits.keep_values(v), take_v)
+        return self._edited[layer][1:]
 
 
 @dataclass(frozen=True)
@@ -263,10 +264,10 @@ class Injection:
     def cross(
         self, q: Tensor, k: Tensor, v: Tensor, layer: AttentionLayer, text: Projections, n: int
     ) -> Tensor:
-        """attend(Q*, K*, keep V*) + attend(Q, K, take V*); the n conditional rows are the last. -> (B, N, C)"""
+        """attend(Q*, K*, keep V*) + attend(Q, K, take V*), (B, N, C); the last n rows are conditional."""
         rows = self.edits.taking
         terms = self.record.cross[layer.name] if len(rows) else ()
-        keep_v, take_v = text.edited(layer, v, terms, self.edits, n)
+        keep_v, take_v = text.edited(layer.name, v, terms, self.edits, n)
         out = attend(q, k, keep_v, layer)
         for term, values in zip(terms, take_v, strict=True):
             q_source, k_source = (x.expand(len(rows), -1, -1) for x in (term.q, term.k))
@@ -293,7 +294,3 @@ class AttentionContext:
     fired: list[str] = field(default_factory=list)
     recorded: AttentionRecord = field(default_factory=AttentionRecord)
     collected: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # (row, group) -> (N,) summed maps
-
-    def first(self, x: Tensor) -> int:
-        """Number of the first conditional row of a batch."""
-        return len(x) - self.conditional

@@ -27,13 +27,13 @@ def compose(
     """
     take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
     record = AttentionRecord(self_=target.self_)
-    for layer, own in target.cross.items():
+    for layer, target_terms in target.cross.items():
         terms = []
         if step.take.any():
             for term in source.cross[layer]:
                 terms.append(replace(term, mix=_mix(mixes, step, b"take", take, term.mix)))
-        if step.keep.any() or not terms:  # A term that is all zero isn't recorded.
-            terms += [replace(term, mix=_mix(mixes, step, b"keep", keep)) for term in own]
+        if step.keep.any() or not terms:  # A term that is all zero would only take memory.
+            terms += [replace(term, mix=_mix(mixes, step, b"keep", keep)) for term in target_terms]
         record.cross[layer] = tuple(terms)
     return record
 

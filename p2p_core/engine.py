@@ -23,9 +23,9 @@ from .cache.keys import key_of
 from .cache.states import StateCache
 from .cache.store import AttentionStore, needed
 from .cache.tiers import TieredCache
-from .errors import BadSource, shown
+from .errors import BadInput, shown
 from .local_blend import over
-from .memory import edits_at_once, free_bytes
+from .memory import edits_at_once
 from .model.conditioning import StepInputs
 from .model.model import Model
 from .plan import Plan
@@ -239,8 +239,7 @@ class Engine:
 
     def _edits_at_once(self, size: tuple[int, int], *, rows: int) -> int:
         """Edits in one batch: as many as fit into what is free. rows: of the UNet's, for each."""
-        item = torch.finfo(self.model.dtype).bits // 8
-        return edits_at_once(self.model.unet, size, item, rows, free_bytes(self.model.device))
+        return edits_at_once(self.model.unet, size, self.dtype, rows, self.device)
 
     # --- pictures, maps, memory ---------------------------------------------------------------------
 
@@ -272,13 +271,13 @@ class Engine:
         self._states.clear()
 
     def check_source(self, source: object) -> Source:
-        """A source of this engine. Raises `BadSource`."""
+        """A source of this engine. Raises `BadInput`."""
         if not isinstance(source, Source):
-            raise BadSource(
+            raise BadInput(
                 f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
             )
         if source.engine is not self:
-            raise BadSource("This Source was made by another PromptToPrompt; edit it with source.engine.")
+            raise BadInput("This Source was made by another PromptToPrompt; edit it with source.engine.")
         return source
 
     def _drop(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The options of `PromptToPrompt`, and the budgets that follow from them."""
+"""The options of `PromptToPrompt`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-
-from .cache.lru import auto_budget, disk_budget, host_budget
 
 
 class Options(TypedDict, total=False):
@@ -24,11 +22,3 @@ class Options(TypedDict, total=False):
     preview_vae: Any
     offload: bool
     compiled: bool
-
-
-def budgets(given: dict[str, int] | None, device: torch.device, folder: str | Path | None) -> dict[str, int]:
-    """Bytes for each tier: what is given, and what is free where nothing is."""
-    disk = 0 if folder is None else disk_budget(Path(folder).expanduser().absolute())
-    given = {} if given is None else given
-    device_bytes = given["device"] if "device" in given else auto_budget(device)
-    return {"host": host_budget(device), "disk": disk, **given, "device": device_bytes}

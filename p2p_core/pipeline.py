@@ -10,21 +10,20 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from . import checks
-from .cache.tiers import TieredCache
-from .edit import Edit
+from .cache.tiers import TieredCache, tier_budgets
+from .edit import Edit, check_edit, check_edits
 from .engine import Engine
-from .errors import BadMethod, BadSource, shown
+from .errors import BadInput, shown
 from .images.load import fit_picture, open_picture, picture_of
 from .inversion.invert import Picture, invert
 from .inversion.methods import check_inverse_sampler, check_method
-from .inversion.store import InversionStore
+from .inversion.store import InversionStore, check_budget
 from .model.loading import Progress, choose_device, choose_dtype, load
 from .model.model import Model
-from .options import Options, budgets
+from .options import Options
 from .plan import Plan, make_plan
 from .recipe import Recipe
-from .sampler import noise
+from .sampler import check_guidance_scale, check_seed, noise
 from .source import OnStep, Result, Source, Steps, StepState
 from .start import Start
 
@@ -36,10 +35,11 @@ class PromptToPrompt(Engine):
     torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
     to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
     preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
-    (on a GPU, if it is in the Hub's cache), or None. offload: text encoders and autoencoder are on the GPU
-    only while they work, which saves its memory. compiled: `torch.compile` for what lies between the UNet's
-    attention layers: the first run takes some minutes longer. It is meant for a GPU; on a CPU it needs a C++
-    compiler.
+    (on a GPU, if it is in the Hub's cache), or None. offload: on a GPU, the pipeline's own
+    `enable_model_cpu_offload()`. A pipeline that is offloaded already (so, sequentially, or in groups) keeps
+    its hooks, and their device and its dtype are used. compiled: `torch.compile` for what lies between the
+    UNet's attention layers: the first run takes some minutes longer. It is meant for a GPU;
+    on a CPU it needs a C++ compiler.
 
     Recorded sources (see `cache.tiers`): cache_bytes is a budget on the device, or one for each tier by its
     name, "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier
@@ -51,22 +51,21 @@ class PromptToPrompt(Engine):
     """
 
     def __init__(self, pipe: Any, *, model_name: str = "", **options: Unpack[Options]) -> None:
-        device = choose_device(options.get("device"))
-        dtype, stored = (options.get("dtype"), options.get("cache_dtype"))
+        device, cache_dtype = choose_device(options.get("device")), options.get("cache_dtype")
         model = Model(
             pipe,
             device,
-            choose_dtype(dtype, device),
-            model_name or checks.pipe_name(pipe),
+            choose_dtype(options.get("dtype"), device),
+            model_name or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__),
             options.get("preview_vae"),
             options.get("offload", False),
             options.get("compiled", False),
         )
+        record_dtype = None if cache_dtype is None else choose_dtype(cache_dtype, device)
         folder, inversions = options.get("cache_folder"), options.get("inversions")
-        by_tier = budgets(checks.cache_bytes(options.get("cache_bytes")), device, folder)
-        record_dtype = None if stored is None else choose_dtype(stored, device)
-        super().__init__(model, TieredCache(device, model.dtype, by_tier, folder, record_dtype))
-        budget = checks.inversion_bytes(options.get("inversion_bytes"))
+        budgets = tier_budgets(options.get("cache_bytes"), model.device, folder)
+        super().__init__(model, TieredCache(model.device, model.dtype, budgets, folder, record_dtype))
+        budget = check_budget(options.get("inversion_bytes"))
         self.inversions = None if inversions is None else InversionStore(inversions, budget)
 
     @classmethod
@@ -107,7 +106,7 @@ class PromptToPrompt(Engine):
 
     def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
         """What `edit` would do to a source of `source_prompt`, without running the model."""
-        checks.edit(edit)
+        check_edit(edit)
         return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps)
 
     # --- sources ------------------------------------------------------------------------------------
@@ -155,15 +154,15 @@ class PromptToPrompt(Engine):
         """`generate` step by step: iterate over the states, then `result` is the source."""
         chosen, size = self.store.sampler(steps, sampler), self.model.latent_size(height, width)
         draws = len(chosen) - 1 if chosen.stochastic else 0
-        drawn = noise((1, self.model.channels, *size), checks.seed(seed), draws).to(self.device, self.dtype)
+        drawn = noise((1, self.model.channels, *size), check_seed(seed), draws).to(self.device, self.dtype)
         z_T = drawn[:1] if latents is None else self.model.check_latents(latents, size)
         start = Start(
             prompt=self.prompt(prompt),
             negative=self.prompt(negative_prompt),
             sampler=chosen,
-            guidance_scale=checks.guidance(guidance_scale),
+            guidance_scale=check_guidance_scale(guidance_scale),
             path=z_T if chosen.start == 1 else chosen.start * z_T,
-            seed=checks.seed(seed) if latents is None else None,
+            seed=check_seed(seed) if latents is None else None,
             step_noise=drawn[1:] if draws else None,
         )
         return Steps(self.run_source(start))
@@ -178,7 +177,7 @@ class PromptToPrompt(Engine):
         inversion (Ju et al. 2024, section 4): the source is exact, a target starts from z_T.
         """
         if not isinstance(path, Tensor) or path.dim() != 4 or len(path) < 2:
-            raise BadSource(
+            raise BadInput(
                 "path is a tensor of N + 1 latents (N + 1, C, h, w), the noisiest first; "
                 f"got {shown(tuple(path.shape) if isinstance(path, Tensor) else path)}."
             )
@@ -187,7 +186,7 @@ class PromptToPrompt(Engine):
             prompt=self.prompt(prompt),
             negative=self.prompt(negative_prompt),
             sampler=self.store.sampler(len(path) - 1),
-            guidance_scale=checks.guidance(guidance_scale),
+            guidance_scale=check_guidance_scale(guidance_scale),
             path=torch.cat([self.model.check_latents(z[None], size) for z in path]),
         )
         return Steps(self.run_source(start))
@@ -239,14 +238,14 @@ class PromptToPrompt(Engine):
         """`invert` step by step: iterate over the states, then `result` is the source."""
         size, factor = self.model.latent_size(height, width), self.model.factor
         if self.model.texts.two and check_method(method) in ("null_text", "negative_prompt"):
-            raise BadMethod(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
+            raise BadInput(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
         x, y = center
         request = Picture(
             image=fit_picture(open_picture(picture), (size[0] * factor, size[1] * factor), fit, center),
             prompt=self.prompt(prompt),
             negative=self.prompt(negative_prompt),
             sampler=self.store.sampler(steps, check_inverse_sampler(sampler)),
-            guidance_scale=checks.guidance(guidance_scale),
+            guidance_scale=check_guidance_scale(guidance_scale),
             size=size,
             method=check_method(method),
             fit=fit,
@@ -297,7 +296,7 @@ class PromptToPrompt(Engine):
     def iter_edit_many(self, source: Source, edits: Iterable[Edit]) -> Steps[list[Result]]:
         """`edit_many` step by step: the state of every step that it computes, in order of their index; then
         `result`. It can be closed at any time; what was computed is reused."""
-        return Steps(self.run_edits(source, [self._plan(source, edit) for edit in checks.edits(edits)]))
+        return Steps(self.run_edits(source, [self._plan(source, edit) for edit in check_edits(edits)]))
 
     def _plan(self, source: object, edit: Edit) -> Plan:
         source = self.check_source(source)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from p2p_core import free_memory
 from p2p_core.errors import BadPicture
 from p2p_core.images.load import FITS, fit_picture, open_picture
+from p2p_core.memory import peak_bytes
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
@@ -56,7 +56,7 @@ def main(folder: str, count: str = "0") -> dict[str, Any]:
         told["files"] += 1
         slowest = max(slowest, (time.process_time() - begun, f"{file.name}, {n}"))
     told["slowest"] = [round(slowest[0], 2), slowest[1]]
-    told["megabytes"] = free_memory.peak() // 10**6
+    told["megabytes"] = peak_bytes() // 10**6
     return told
 
 

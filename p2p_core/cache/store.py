@@ -105,8 +105,8 @@ class AttentionStore:
 
     def _self_layers(self, size: Size, self_pixels: float) -> frozenset[str]:
         """Names of the self-attention layers on grids of up to `self_pixels`."""
-        sites = (site for site in self.model.sites if site.kind == "self")
-        return frozenset(site.name for site in sites if site.pixels(size) <= self_pixels)
+        layers = (layer for layer in self.model.sites if layer.kind == "self")
+        return frozenset(layer.name for layer in layers if layer.pixels(size) <= self_pixels)
 
     @torch.no_grad()
     def attention(self, source: Source, word: str | int, step: int | None, sites: Layers) -> np.ndarray:
@@ -123,7 +123,7 @@ class AttentionStore:
             assert record is not None
             for site in chosen:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
-        return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a site and step
+        return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a layer and step
 
     def _chosen(self, sites: Layers, size: Size) -> tuple[AttentionLayer, ...]:
         if sites is None:

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import free_memory
 from ..attention import AttentionContext
-from ..errors import BadMethod, BadSampler, NotEnoughMemory, shown
+from ..errors import BadInput, NotEnoughMemory, shown
+from ..memory import free_bytes
 from ..model.model import Model
 from ..model.unet_attention import installed
 from ..prompt import Prompt
@@ -39,14 +39,14 @@ def check_method(value: object) -> str:
     """A method of inversion. Raises `BadInput`."""
     if isinstance(value, str) and value in METHODS:
         return value
-    raise BadMethod(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
+    raise BadInput(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
 
 
 def check_inverse_sampler(value: object) -> str:
     """The sampler of an inversion. Raises `BadInput`."""
     if value in ("auto", "ddim"):
         return "ddim"
-    raise BadSampler(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
+    raise BadInput(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
 
 
 def ddim_path(model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt) -> Tensor:
@@ -161,7 +161,7 @@ def memory_needed(model: Model, size: tuple[int, int]) -> int:
 
 def check_memory(model: Model, size: tuple[int, int]) -> None:
     """Raises `NotEnoughMemory` before null-text would run out of it."""
-    needed, free = memory_needed(model, size), free_memory.free(model.device)
+    needed, free = memory_needed(model, size), free_bytes(model.device)
     if free is not None and needed > free:
         raise NotEnoughMemory(
             f"null_text needs about {needed / 1e9:.1f} GB for a backward pass at this size; "

@@ -366,9 +366,7 @@ def test_unets_of_other_builds(name: str) -> None:
     call = AttentionContext(conditional=1, latent=(16, 16))
     with torch.no_grad():
         p2p.model.predict(torch.randn(1, 4, 16, 16), torch.tensor(5), torch.randn(1, 24, 32), call)
-    assert call.fired == [site.name for site in p2p.model.sites], (
-        "find_attention_layers gives the order of execution"
-    )
+    assert call.fired == [site.name for site in p2p.model.sites], "in order of execution"
     assert len(call.fired) == len(p2p.pipe.unet.attn_processors)
     source = p2p.generate(HOUSE, seed=3, steps=N, guidance_scale=SCALE)
     edit, groups, asked = CASES["blend, subtract, add, windows and faders"]
@@ -535,9 +533,7 @@ def test_every_site_fires_once_a_call(eps: PromptToPrompt) -> None:
         eps.model.predict(torch.randn(2, 4, 16, 16), torch.tensor(5), torch.randn(2, 24, 32), call)
     assert sorted(call.fired) == sorted(site.name for site in eps.model.sites)
     assert len(call.fired) == len(set(call.fired)) == len(eps.pipe.unet.attn_processors)
-    assert call.fired == [site.name for site in eps.model.sites], (
-        "find_attention_layers gives the order of execution"
-    )
+    assert call.fired == [site.name for site in eps.model.sites], "in order of execution"
     for site in eps.model.sites:
         h, w = site.grid((16, 16))
         recorded = call.recorded.cross[site.name][0].q if site.kind == "cross" else None

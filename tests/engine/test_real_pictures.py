@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from p2p_core import Blend, Edit, PromptToPrompt, Source, free_memory, load_recipe, recipe_of
+from p2p_core import Blend, Edit, PromptToPrompt, Source, load_recipe, recipe_of
 from p2p_core import source as source_module
 from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
 from p2p_core.inversion import methods
@@ -306,7 +306,7 @@ def test_checkpointing_gives_the_same_and_is_switched_off_again(
 def test_too_little_memory_is_told_before(
     p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(free_memory, "free", lambda _: 1000)
+    monkeypatch.setattr(methods, "free_bytes", lambda _: 1000)
     seen: list[Any] = []
     with pytest.raises(NotEnoughMemory, match="direct needs none"):
         p2p.invert(picture, PROMPT, method="null_text", steps=3, on_step=seen.append)
