@@ -994,6 +994,7 @@ def test_exploring_a_silent_word_says_why_not(handlers: Handlers) -> None:
 
 
 def test_the_walk_unlocks_in_order(handlers: Handlers) -> None:
+    handlers.examples = with_steps(handlers.examples, STEPS)
     guide = Guide.clean({"steps": [{"title": str(i)} for i in range(3)], "clicked": 0})
     assert guide["done"] == [False] * 3
     done = last(handlers.walk(guide, 1.0, who()))["guide"]["done"]
