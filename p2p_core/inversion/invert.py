@@ -159,7 +159,7 @@ class RealPictures:
         spread = [getattr(vae, f"latents_{part}", None) for part in ("mean", "std")]
         encoding = (vae.scaling_factor, *(None if part is None else list(part) for part in spread))
         steps = (times, sampler.alpha, sampler.alpha_prev, sampler.prediction, sampler.clip)
-        kind = (str(self.dtype), str(self.model.vae_dtype))
+        kind = (str(self.dtype), str(self.model.vae.dtype))
         return key_of(
             self.model.fingerprint, version, kind, encoding, steps, P.ids, image.size, image.tobytes()
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 REGIONS = ("ResnetBlock2D", "FeedForward")
-SHAPES = 16  # of the batch and the picture, that one region is compiled for; others run as they are
+MAX_SHAPES = 16  # of batch and picture that one region is compiled for; with others it runs as it is
 
 
 def compile_regions(unet: Any) -> int:
@@ -19,5 +19,5 @@ def compile_regions(unet: Any) -> int:
     and shapes; a second shape makes it compile for all of that kind."""
     found = [module for module in unet.modules() if type(module).__name__ in REGIONS]
     for module in found:
-        module.compile(recompile_limit=SHAPES, isolate_recompiles=True)
+        module.compile(recompile_limit=MAX_SHAPES, isolate_recompiles=True)
     return len(found)

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..attention import AttentionContext, AttentionLayer, Projections, Term, attend, attention_columns
 from ..errors import UnsupportedModel
 
 # parts of diffusers' `Attention` that no Stable Diffusion UNet has, and `Processor` leaves out
-UNSUPPORTED = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k", "added_kv_proj_dim")
-UNSUPPORTED += ("residual_connection",)
+UNSUPPORTED = (
+    *("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k"),
+    *("added_kv_proj_dim", "residual_connection"),
+)
 
 
 def find_attention_layers(unet: Any) -> tuple[AttentionLayer, ...]:
@@ -34,7 +35,9 @@ def find_attention_layers(unet: Any) -> tuple[AttentionLayer, ...]:
             extra.append("rescale_output_factor")
         if part not in ("down_blocks", "mid_block", "up_blocks") or extra:
             having = f" with {', '.join(extra)}" if extra else ""
-            raise UnsupportedModel(f"Expected the attention layers of a Stable Diffusion UNet; got {name}{having}.")
+            raise UnsupportedModel(
+                f"Expected the attention layers of a Stable Diffusion UNet; got {name}{having}."
+            )
         number = int(rest.split(".")[0]) if part != "mid_block" else 0
         order, halvings = {
             "down_blocks": (number, number),
@@ -78,7 +81,7 @@ class Processor:
         return attn.to_out[1](attn.to_out[0](out))  # type: ignore[no-any-return]
 
     def _self(self, attn: Any, x: Tensor, context: AttentionContext) -> Tensor:
-        layer, first = self.layer, context.first(x)
+        layer, first = self.layer, len(x) - context.conditional
         q, k, v = attn.to_q(x), attn.to_k(x), attn.to_v(x)
         if context.injection is not None:
             context.injection.into_self(q[first:], k[first:], layer)
@@ -90,9 +93,9 @@ class Processor:
         return attend(q, k, v, layer)
 
     def _cross(self, attn: Any, x: Tensor, text: Tensor, context: AttentionContext) -> Tensor:
-        layer, first, injection = self.layer, context.first(x), context.injection
+        layer, first, injection = self.layer, len(x) - context.conditional, context.injection
         q, projections = attn.to_q(x), context.projections or Projections()
-        k, v = projections.of(layer, lambda: (attn.to_k(text), attn.to_v(text)))
+        k, v = projections.of(layer.name, lambda: (attn.to_k(text), attn.to_v(text)))
         if context.record_self_pixels is not None:
             rows = slice(first, first + context.record_rows)
             context.recorded.cross[layer.name] = (Term(q[rows].clone(), k[first, None]),)
@@ -103,12 +106,14 @@ class Processor:
         return injection.cross(q, k, v, layer, projections, context.conditional)
 
     def _collect(self, q: Tensor, k: Tensor, context: AttentionContext) -> None:
-        """Add the maps of the groups of tokens that are asked for: mean over tokens and heads, sum over layers.
-        q, k: of the conditional rows."""
+        """Add the maps of groups of tokens: mean over tokens and heads, sum over layers. q, k: of the
+        conditional rows."""
         for r, groups in context.collect.items():
             for g, tokens in enumerate(groups):
                 if tokens:
-                    columns = attention_columns(q[r, None], k[r, None], self.layer, tokens)[0].mean(-1)  # (N,)
+                    columns = attention_columns(q[r, None], k[r, None], self.layer, tokens)[0].mean(
+                        -1
+                    )  # (N,)
                     before = context.collected.get((r, g))
                     context.collected[r, g] = columns if before is None else before + columns
 

@@ -85,7 +85,7 @@ def test_offloading_changes_nothing(tmp_path: Path) -> None:
 
 def test_previews_are_linear_there() -> None:
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
-    p2p.model._light_vae = False
+    p2p.model.previews_by_decoding = False
     source = p2p.generate(HOUSE, **SETTINGS)
     handle = p2p.pipe.vae.decoder.register_forward_hook(lambda *_: pytest.fail("decoded"))
     try:
