@@ -16,14 +16,17 @@ from ..attention import AttentionContext, AttentionLayer
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..prompt import Prompt
 from ..sampler import check_scheduler, guided
-from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
-from .offload import hook_device, hook_devices, is_group_offloaded, stored_weight
+from .offload import hook_device, is_group_offloaded, is_hooked, stored_weight
 from .preview import LinearPreview
 from .text_encoder import Conditioning, TextEncoders, weights_stamp
 from .unet_attention import Processor, find_attention_layers, installed
 from .vae import Autoencoder
 
+# What lies between the attention layers, where a UNet spends most of its time. It knows nothing of an edit,
+# because it takes a batch whatever its rows are for: a region that is compiled once holds for every edit.
+COMPILED_REGIONS = ("ResnetBlock2D", "FeedForward")
+MAX_SHAPES = 16  # of batch and picture that one region is compiled for; with others it runs as it is
 MAX_LIGHT_VAE_WEIGHTS = 10_000_000  # of a decoder that previews can wait for
 
 
@@ -53,8 +56,7 @@ class Model:
                 f"that takes {channels}, as those for inpainting do."
             )
         check_scheduler(pipe.scheduler)
-        parts = tuple(getattr(pipe, part, None) for part in (*PARTS, *MORE))
-        hooked = hook_device(pipe, parts)
+        hooked = hook_device(getattr(pipe, part, None) for part in (*PARTS, *MORE))
         if hooked is not None:
             device, dtype = hooked, pipe.unet.dtype
         self.pipe, self.unet, self.name, self.device, self.dtype = pipe, pipe.unet, name, device, dtype
@@ -73,7 +75,7 @@ class Model:
         self.default_size = (h * self.factor, w * self.factor)
         self._processors = {site: Processor(site) for site in self.sites}
         light = sum(p.numel() for p in pipe.vae.decoder.parameters()) < MAX_LIGHT_VAE_WEIGHTS
-        self.previews_by_decoding = light and not hook_devices(pipe.vae)  # hooks may move the UNet out for it
+        self.previews_by_decoding = light and not is_hooked(pipe.vae)  # hooks may move the UNet out for it
         if preview_vae == "auto" and (light or device.type != "cuda"):
             preview_vae = None  # Decoding is quick, or even a small decoder is slow.
         self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
@@ -86,7 +88,7 @@ class Model:
         -> the autoencoder's dtype
         """
         vae = self.pipe.vae
-        vae_dtype = vae.dtype if hook_devices(vae) else self.dtype
+        vae_dtype = vae.dtype if is_hooked(vae) else self.dtype
         if self.texts.two and vae_dtype == torch.float16 and vae.config.force_upcast:
             if is_group_offloaded(vae):
                 raise UnsupportedModel(
@@ -96,7 +98,7 @@ class Model:
             vae_dtype = torch.float32
         home = torch.device("cpu") if offload else self.device
         for part in (self.unet, *self.texts.encoders, vae):
-            if not hook_devices(part):
+            if not is_hooked(part):
                 part.to(device=home, dtype=vae_dtype if part is vae else self.dtype)
                 if self.device.type == "cuda" and part in (self.unet, vae):
                     part.to(memory_format=torch.channels_last)  # Convolutions run fastest on it there.
@@ -247,3 +249,12 @@ class Model:
 
     def layers(self) -> Mapping[AttentionLayer, Any]:
         return self._layers
+
+
+def compile_regions(unet: Any) -> int:
+    """Compile a UNet's regions in place; their number. Each is compiled at its first call, for its weights
+    and shapes; a second shape makes it compile for all of that kind."""
+    regions = [module for module in unet.modules() if type(module).__name__ in COMPILED_REGIONS]
+    for module in regions:
+        module.compile(recompile_limit=MAX_SHAPES, isolate_recompiles=True)
+    return len(regions)

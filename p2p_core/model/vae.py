@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..memory import decode_fits, empty_cache
-from .offload import hook_devices
+from .offload import is_hooked
 
 
 class Autoencoder:
@@ -55,7 +55,7 @@ class Autoencoder:
 
     def _free_hooks(self) -> None:
         """Back to the host after the last part of a run, by the hooks of `enable_model_cpu_offload`."""
-        if hook_devices(self.pipe.vae):
+        if is_hooked(self.pipe.vae):
             self.pipe.maybe_free_model_hooks()
 
     def _channel_spread(self) -> tuple[Tensor, Tensor] | None:

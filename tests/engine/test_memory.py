@@ -208,7 +208,7 @@ def test_what_cannot_be_done_beside_hooks_is_told(tmp_path: Path) -> None:
     pipe.unet.enable_group_offload(
         **options, offload_type="leaf_level", offload_to_disk_path=str(tmp_path / "weights")
     )
-    with pytest.raises(errors.UnsupportedModel, match="keeps the weights of UNet2DConditionModel on disk"):
+    with pytest.raises(errors.UnsupportedModel, match="keeps weights of this pipeline on disk"):
         PromptToPrompt(pipe)
     pipe = tiny.xl_pipeline().to(torch.float16)
     pipe.enable_group_offload(**options, offload_type="leaf_level")
