@@ -21,7 +21,8 @@ function build(b) {
       move(range);
     });
   range.addEventListener('input', () => move(range));
-  b.append(make('img'), make('img', 'over'), line, range);
+  const image = (cls) => make('img', cls, null, { draggable: 'false' }); // the line is dragged, not the picture
+  b.append(image(''), image('over'), line, range);
   b.append(make('span', 'side before'), make('span', 'side after'));
 }
 function move(range) {
