@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Result
-from p2p_core.sampler import SAMPLERS
+from p2p_core.schedulers import SAMPLERS
 
 from .models import NAMES, load
 from .speed import PROMPT, TARGET, machine

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from p2p_core import PromptToPrompt, Source, free_memory
+from p2p_core import PromptToPrompt, Source
+from p2p_core.memory import peak_bytes
 from reference import by_hand, side_by_side
 
 from .equality import written
@@ -104,7 +105,7 @@ def run(name: str, task: str, steps: int) -> Table:
                 table["source"] = source.nbytes
         if p2p.device.type == "cuda":
             return table | {"peak": torch.cuda.max_memory_allocated()}
-        return table | {"peak": free_memory.peak()}
+        return table | {"peak": peak_bytes()}
 
 
 def measure(name: str, steps: int, save: Callable[[Table], None] = lambda _table: None) -> Table:

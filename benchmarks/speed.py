@@ -6,7 +6,7 @@
 Everything is measured in one process in interleaved rounds (the order turns round in every other one). Gains
 are medians of each round's ratio, so a machine whose speed drifts does not decide them. "side by side" is the
 way of the public code: both prompts in one batch of four rows, explicit maps in every layer, columns edited
-in one product (tests/side_by_side.py). Text encoding is left out on both sides throughout, and decoding in
+in one product (reference/side_by_side.py). Text encoding is left out on both sides throughout, decoding in
 the first comparisons. Beside the file it is written to, cost against steps, resolution and number of targets
 is drawn.
 

@@ -29,14 +29,9 @@ class Studio:
         prompt = caption(scene)
         with torch.no_grad():
             z = self.encoded(render(scene, layout))
-            sampler = self.p2p.records.sampler(self.steps)
+            sampler = self.p2p.store.sampler(self.steps)
             path = ddim_path(self.p2p.model, sampler, z, self.p2p.prompt(prompt))
-        along = self.p2p.record_along(prompt, path, guidance_scale=self.guidance)
-        while True:
-            try:
-                next(along)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+        return self.p2p.iter_record_path(prompt, path, guidance_scale=self.guidance).result
 
     def encoded(self, picture: np.ndarray) -> torch.Tensor:
         vae = self.p2p.pipe.vae

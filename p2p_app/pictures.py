@@ -9,8 +9,10 @@ from typing import Any
 
 from PIL import Image
 
+from p2p_core.assets import folder
+
 SMALLEST_SIDE = 512
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pictures"
+FOLDER = folder("pictures")
 
 
 def enlarged(image: Image.Image, side: int = SMALLEST_SIDE) -> Image.Image:

@@ -1,30 +1,60 @@
-"""p2p_core: edit a picture by editing its prompt (Hertz et al., ICLR 2023)."""
+"""p2p_core: edit a picture by editing its prompt (Hertz et al., ICLR 2023).
 
-from .edit import Blend, Edit, Window
-from .errors import P2PError
-from .images.mask import mask_text
-from .pipeline import PromptToPrompt
-from .plan import Plan
-from .prompt import Prompt, align
-from .recipe import Recipe, load_recipe, recipe_of
-from .sampler import SAMPLERS
-from .source import Result, Source, StepState
+Names are imported when they are first used (PEP 562): an `Edit`, a `Plan`, a recipe or an error needs neither
+torch nor diffusers, which take seconds to import.
+"""
 
-__all__ = [
-    "SAMPLERS",
-    "Blend",
-    "Edit",
-    "P2PError",
-    "Plan",
-    "Prompt",
-    "PromptToPrompt",
-    "Recipe",
-    "Result",
-    "Source",
-    "StepState",
-    "Window",
-    "align",
-    "load_recipe",
-    "mask_text",
-    "recipe_of",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors as errors
+from .errors import P2PError as P2PError
+
+if TYPE_CHECKING:
+    from .alignment import align as align
+    from .edit import Blend as Blend
+    from .edit import Edit as Edit
+    from .edit import Window as Window
+    from .images.mask import mask_text as mask_text
+    from .pipeline import PromptToPrompt as PromptToPrompt
+    from .plan import Plan as Plan
+    from .prompt import Prompt as Prompt
+    from .recipe import Recipe as Recipe
+    from .recipe import load_recipe as load_recipe
+    from .schedulers import SAMPLERS as SAMPLERS
+    from .source import Result as Result
+    from .source import Source as Source
+    from .source import StepState as StepState
+    from .source import recipe_of as recipe_of
+
+_MODULE_OF = {
+    "SAMPLERS": "schedulers",
+    "Blend": "edit",
+    "Edit": "edit",
+    "P2PError": "errors",
+    "Plan": "plan",
+    "Prompt": "prompt",
+    "PromptToPrompt": "pipeline",
+    "Recipe": "recipe",
+    "Result": "source",
+    "Source": "source",
+    "StepState": "source",
+    "Window": "edit",
+    "align": "alignment",
+    "load_recipe": "recipe",
+    "mask_text": "images.mask",
+    "recipe_of": "source",
+}
+__all__ = list(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,32 +1,26 @@
-"""What a user asks for: `Edit`, `Blend`, `Window`. Knows neither torch nor the tokenizer."""
+"""What a user asks for: `Edit`, `Blend`, `Window`. Neither torch nor a tokenizer is needed to make one."""
 
 from __future__ import annotations
 
 import json
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from .errors import BadBlend, BadEdit, BadPrompt, BadWeight, BadWindow, shown
+from .errors import BadInput, shown
 from .images.mask import mask_array, mask_text
 from .prompt import KINDS, Kind
 
-DEFAULT = "default_"
-
-
-def _number(value: object) -> float | None:
-    """A finite float, or None. Text and booleans are no numbers here."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
+DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
+Name = str | int  # a word, a phrase or a word number of a prompt, see `Prompt.find_words`
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of the run as fractions of its steps: covers round(start N) <= i < round(end N)."""
+    """The steps i of a run of N steps with round(start N) <= i < round(end N). start, end: in 0..1."""
 
     start: float = 0.0
     end: float = 1.0
@@ -34,7 +28,7 @@ class Window:
     def __post_init__(self) -> None:
         start, end = _number(self.start), _number(self.end)
         if start is None or end is None or not 0 <= start <= end <= 1:
-            raise BadWindow(
+            raise BadInput(
                 "A window is a fraction, or a pair (start, end) with 0 <= start <= end <= 1; "
                 f"got ({shown(self.start)}, {shown(self.end)})."
             )
@@ -43,27 +37,24 @@ class Window:
 
     @classmethod
     def of(cls, value: object, what: str = "A window") -> Window:
-        """From a fraction f, which means (0, f), or a pair. Raises `BadWindow`."""
+        """From a fraction f, which means (0, f), or a pair. Raises `BadInput`."""
         if isinstance(value, Window):
             return value
+        pair = value if isinstance(value, (list, tuple)) and len(value) == 2 else (0.0, value)
         try:
-            if isinstance(value, (list, tuple)) and len(value) == 2:
-                return cls(value[0], value[1])
-            fraction = _number(value)
-            if fraction is not None:
-                return cls(0.0, fraction)
-        except BadWindow:
-            pass
-        raise BadWindow(
-            f"{what} is a fraction of the steps, or a pair (start, end), with 0 <= start <= end <= 1; "
-            f"got {shown(value)}."
-        )
+            return cls(*pair)
+        except BadInput:
+            raise BadInput(
+                f"{what} is a fraction of the steps, or a pair (start, end), with 0 <= start <= end <= 1; "
+                f"got {shown(value)}."
+            ) from None
 
     def steps(self, total: int) -> range:
         """The steps covered, 0 the noisiest. Halves round up."""
         return range(step_at(self.start, total), step_at(self.end, total))
 
-    def to_json(self) -> Any:
+    def to_json(self) -> float | list[float]:
+        """The fraction or the pair that `of` takes."""
         return self.end if self.start == 0 else [self.start, self.end]
 
 
@@ -72,21 +63,21 @@ def step_at(fraction: float, total: int) -> int:
     return math.floor(round(fraction * total, 9) + 0.5)
 
 
-Name = str | int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """Local blend (Prompt-to-Prompt, local editing): keep the source outside a region.
+    """Local blend (Prompt-to-Prompt, local editing): the source stays as it is outside a region.
 
-    The region is the union of where `source_words` look in the source and `target_words` in the target,
-    above `threshold` of their maximum, and of `mask`, which is drawn by hand; less where `subtract_words`
-    (of the target prompt) look above `subtract_threshold`. It holds from step round(start * N) on.
+    The region is where the maps of `source_words` in the source or of `target_words` in the target exceed
+    `threshold` of their maximum, and `mask`, which is drawn by hand; minus where the maps of
+    `subtract_words` (of the target prompt) exceed `subtract_threshold`. The blend starts with step
+    round(start * N).
 
-    mask: text of `masks.mask_text`, scaled to the latents' size; an array (h, w) in 0..1 is taken too.
-    soft: how wide the region's edge fades, as a fraction of the picture's side; 0: not at all.
-    keep_pixels: outside the region the source's own pixels; a real picture's, and not what the autoencoder
-        makes of them. The latents are the same either way.
+    mask: text of `mask_text`, scaled to the latents' size; or an array (h, w) in 0..1.
+    soft: width of the region's edge, over which it fades, as a fraction of the picture's side.
+    keep_pixels: copy the pixels outside the region from the source, so that they don't go through the
+        autoencoder (a real picture's are changed by it). The latents are the same either way.
+
+    Raises `BadInput`.
     """
 
     source_words: tuple[Name, ...] = ()
@@ -101,48 +92,45 @@ class Blend:
 
     def __post_init__(self) -> None:
         for name in ("source_words", "target_words", "subtract_words"):
-            words = getattr(self, name)
-            if isinstance(words, (str, int)) and not isinstance(words, bool):
-                words = (words,)
-            if not isinstance(words, (list, tuple)) or not all(_is_name(w) for w in words):
-                raise BadBlend(f"{name} is a list of words, phrases or word numbers; got {shown(words)}.")
-            object.__setattr__(self, name, tuple(words))
+            object.__setattr__(self, name, _names(getattr(self, name), name))
         if self.mask is not None:
             if not isinstance(self.mask, str):
                 object.__setattr__(self, "mask", mask_text(self.mask))
             mask_array(self.mask)
         elif not self.source_words and not self.target_words:
-            raise BadBlend("A blend needs a word in source_words or target_words, or a mask; got none.")
+            raise BadInput("A blend needs a word in source_words or target_words, or a mask; got none.")
         if not isinstance(self.keep_pixels, bool):
-            raise BadBlend(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
+            raise BadInput(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
         for name in ("threshold", "start", "subtract_threshold", "soft"):
             value = _number(getattr(self, name))
             if value is None or not 0 <= value <= 1:
-                raise BadBlend(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
+                raise BadInput(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
             object.__setattr__(self, name, value)
 
-
-def _is_name(word: object) -> bool:
-    return isinstance(word, (str, numbers.Integral)) and not isinstance(word, bool)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a word number is written as "#3"."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: [_name_text(w) for w in v] if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit of a source picture, by the target prompt and how firmly the source holds.
+    """One edit of a source picture: the target prompt, and in which steps the source's attention is injected.
 
     prompt: the target prompt.
-    cross_steps: window of cross-attention injection: a fraction, a pair, or a dict with "default_"
-        (missing: the whole run) and words or phrases of the target prompt with their own windows.
+    cross_steps: window of cross-attention injection: a fraction, a pair, a `Window`, or a dict with
+        "default_" (missing: the whole run) and a window for each word or phrase of the target prompt that
+        has one of its own.
     self_steps: window of self-attention injection.
-    self_pixels: largest self-attention grid (h * w) injected; None: a quarter of the latent's pixels,
-        at least 256; math.inf: all.
-    kind: "auto", "swap" or "refine", see `words.align`.
-    weights: faders: word, phrase or word number of the target prompt -> factor of its columns. The paper
-        uses [-2, 2]; the API takes any finite number.
-    weight_steps: when the faders hold; the paper gives no limit, so the whole run.
+    self_pixels: largest self-attention grid (h * w) that is injected; None: a quarter of the latents'
+        pixels, at least 256; math.inf: all.
+    kind: "auto", "swap" or "refine", see `align`.
+    weights: word, phrase or word number of the target prompt -> factor of its attention columns
+        (re-weighting). The paper uses -2 to 2; here any finite number will do.
+    weight_steps: window of the weights; the paper gives no limit, so the whole run.
     blend: local blend, or None.
 
-    Raises a `P2PError` that says what was expected. JSON both ways.
+    Raises `BadInput`.
     """
 
     prompt: str
@@ -156,45 +144,21 @@ class Edit:
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
-            raise BadPrompt(
+            raise BadInput(
                 f"A prompt is text; expected a str, got {type(self.prompt).__name__} ({shown(self.prompt)})."
             )
         put = object.__setattr__
-        if isinstance(self.cross_steps, Mapping):
-            windows = {}
-            for name, value in self.cross_steps.items():
-                if not _is_name(name):
-                    raise BadWindow(f"cross_steps names words by text or number; got {shown(name)}.")
-                windows[name] = Window.of(value, f"cross_steps[{shown(name)}]")
-            put(self, "cross_steps", MappingProxyType(windows))
-        else:
-            put(self, "cross_steps", Window.of(self.cross_steps, "cross_steps"))
+        put(self, "cross_steps", _cross_windows(self.cross_steps))
         put(self, "self_steps", Window.of(self.self_steps, "self_steps"))
         put(self, "weight_steps", Window.of(self.weight_steps, "weight_steps"))
-        if self.self_pixels is not None:
-            pixels = self.self_pixels
-            real = isinstance(pixels, numbers.Real) and not isinstance(pixels, bool)
-            if not real or math.isnan(pixels) or pixels < 0:
-                raise BadWindow(
-                    f"self_pixels is a number of pixels of at least 0, or None; got {shown(pixels)}."
-                )
+        _check_pixels(self.self_pixels)
         if self.kind not in KINDS:
-            raise BadEdit(f"kind is one of {', '.join(KINDS)}; got {shown(self.kind)}.")
-        if not isinstance(self.weights, Mapping):
-            raise BadWeight(f"weights maps words to numbers; got {shown(self.weights)}.")
-        weights = {}
-        for name, value in self.weights.items():
-            weight = _number(value)
-            if not _is_name(name):
-                raise BadWeight(f"weights names words by text or number; got {shown(name)}.")
-            if weight is None:
-                raise BadWeight(f"The weight of {shown(name)} must be a finite number; got {shown(value)}.")
-            weights[name] = weight
-        put(self, "weights", MappingProxyType(weights))
+            raise BadInput(f"kind is one of {', '.join(KINDS)}; got {shown(self.kind)}.")
+        put(self, "weights", _weights(self.weights))
         if isinstance(self.blend, Mapping):
             put(self, "blend", _from_fields(Blend, self.blend, "blend"))
         elif self.blend is not None and not isinstance(self.blend, Blend):
-            raise BadBlend(f"blend is a Blend or None; got {shown(self.blend)}.")
+            raise BadInput(f"blend is a Blend or None; got {shown(self.blend)}.")
 
     def __hash__(self) -> int:
         return hash(self.to_json())
@@ -203,67 +167,131 @@ class Edit:
         return Edit.from_json, (self.to_json(),)
 
     def replace(self, **changes: Any) -> Edit:
-        """A copy with some fields changed."""
+        """A copy with some fields changed. Raises `BadInput`."""
         unknown = set(changes) - {f.name for f in fields(self)}
         if unknown:
-            raise BadEdit(f"An edit has no {shown(sorted(unknown)[0])}; it has {_field_names(Edit)}.")
+            raise BadInput(f"An edit has no {shown(min(unknown))}; it has {_field_names(Edit)}.")
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, fit for JSON; word numbers are written "#3"."""
-        cross: Any = self.cross_steps
-        if isinstance(cross, Window):
-            cross = cross.to_json()
+        """Plain data for JSON; a word number is written as "#3"."""
+        windows = self.cross_steps
+        if isinstance(windows, Window):
+            cross_steps: object = windows.to_json()
         else:
-            cross = {_written(name): window.to_json() for name, window in cross.items()}
-        pixels = self.self_pixels
-        blend = None
-        if self.blend is not None:
-            blend = {f.name: getattr(self.blend, f.name) for f in fields(Blend)}
-            blend = {k: [_written(w) for w in v] if isinstance(v, tuple) else v for k, v in blend.items()}
+            cross_steps = {_name_text(name): window.to_json() for name, window in windows.items()}
         return {
             "prompt": self.prompt,
-            "cross_steps": cross,
+            "cross_steps": cross_steps,
             "self_steps": self.self_steps.to_json(),
-            "self_pixels": "all" if pixels == math.inf else pixels,
+            "self_pixels": "all" if self.self_pixels == math.inf else self.self_pixels,
             "kind": self.kind,
             "weight_steps": self.weight_steps.to_json(),
-            "weights": {_written(name): weight for name, weight in self.weights.items()},
-            "blend": blend,
+            "weights": {_name_text(name): weight for name, weight in self.weights.items()},
+            "blend": None if self.blend is None else self.blend.to_dict(),
         }
 
     def to_json(self) -> str:
+        """`to_dict` as text."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Edit:
-        """From JSON text or the object it holds. Raises `BadEdit`, or the error of the field at fault."""
+        """From JSON text or the object it holds. Raises `BadInput`."""
         data: Any = text
         if isinstance(text, (str, bytes)):
             try:
                 data = json.loads(text)
             except (ValueError, RecursionError) as error:
-                raise BadEdit(f"An edit is a JSON object; this is not JSON ({error}).") from None
+                raise BadInput(f"An edit is a JSON object; this is not JSON ({error}).") from None
         if not isinstance(data, Mapping):
-            raise BadEdit(f'An edit is a JSON object with at least "prompt"; got {shown(data)}.')
+            raise BadInput(f'An edit is a JSON object with at least "prompt"; got {shown(data)}.')
         data = dict(data)
         if data.get("self_pixels") == "all":
             data["self_pixels"] = math.inf
-        return _from_fields(cls, data, "edit")
+        edit: Edit = _from_fields(cls, data, "edit")
+        return edit
 
 
-def _written(name: Name) -> str:
+def check_edit(value: object) -> Edit:
+    """`value` itself. Raises `BadInput` for what is not an `Edit`."""
+    if isinstance(value, Edit):
+        return value
+    raise BadInput(f"Expected an Edit; got {type(value).__name__} ({shown(value)}).")
+
+
+def check_edits(value: object) -> list[Edit]:
+    """The edits in an iterable. Raises `BadInput`."""
+    if isinstance(value, (Edit, str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise BadInput(f"Expected a list of Edits; got {type(value).__name__} ({shown(value)}).")
+    return [check_edit(edit) for edit in value]
+
+
+def _number(value: object) -> float | None:
+    """A finite float, or None. Text and booleans are no numbers here."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, (str, numbers.Integral)) and not isinstance(word, bool)
+
+
+def _names(words: object, field_name: str) -> tuple[Name, ...]:
+    """The words of a blend's field, of which one may stand without a list."""
+    if isinstance(words, (str, int)) and not isinstance(words, bool):
+        return (words,)
+    if not isinstance(words, (list, tuple)) or not all(_is_name(word) for word in words):
+        raise BadInput(f"{field_name} is a list of words, phrases or word numbers; got {shown(words)}.")
+    return tuple(words)
+
+
+def _name_text(name: Name) -> str:
     return name if isinstance(name, str) else f"#{name}"
 
 
-def _field_names(cls: type) -> str:
+def _cross_windows(value: object) -> Window | Mapping[Name, Window]:
+    if not isinstance(value, Mapping):
+        return Window.of(value, "cross_steps")
+    windows = {}
+    for name, window in value.items():
+        if not _is_name(name):
+            raise BadInput(f"cross_steps names words by text or number; got {shown(name)}.")
+        windows[name] = Window.of(window, f"cross_steps[{shown(name)}]")
+    return MappingProxyType(windows)
+
+
+def _weights(value: object) -> Mapping[Name, float]:
+    if not isinstance(value, Mapping):
+        raise BadInput(f"weights maps words to numbers; got {shown(value)}.")
+    weights = {}
+    for name, factor in value.items():
+        weight = _number(factor)
+        if not _is_name(name):
+            raise BadInput(f"weights names words by text or number; got {shown(name)}.")
+        if weight is None:
+            raise BadInput(f"The weight of {shown(name)} must be a finite number; got {shown(factor)}.")
+        weights[name] = weight
+    return MappingProxyType(weights)
+
+
+def _check_pixels(pixels: Any) -> None:
+    """`Edit.self_pixels`: unlike other numbers it may be infinite."""
+    real = isinstance(pixels, numbers.Real) and not isinstance(pixels, bool)
+    if pixels is not None and not (real and pixels >= 0):
+        raise BadInput(f"self_pixels is a number of pixels of at least 0, or None; got {shown(pixels)}.")
+
+
+def _field_names(cls: type[Any]) -> str:
     return ", ".join(f.name for f in fields(cls))
 
 
-def _from_fields(cls: Any, data: Mapping[str, Any], what: str) -> Any:
-    unknown = [name for name in data if name not in {f.name for f in fields(cls)}]
+def _from_fields(cls: type[Any], data: Mapping[str, Any], what: str) -> Any:
+    names = [f.name for f in fields(cls)]
+    unknown = [name for name in data if name not in names]
     if unknown:
-        raise BadEdit(f"Unknown field {shown(unknown[0])} in the {what}; expected {_field_names(cls)}.")
+        raise BadInput(f"Unknown field {shown(unknown[0])} in the {what}; expected {', '.join(names)}.")
     if cls is Edit and "prompt" not in data:
-        raise BadEdit('An edit needs at least "prompt"; got none.')
+        raise BadInput('An edit needs at least "prompt"; got none.')
     return cls(**data)

@@ -1,44 +1,50 @@
-"""Pictures of what happens: word maps, masks, strips. PIL images and matplotlib Figures, never pyplot."""
+"""Attention maps, masks, strips and sheets as pictures: PIL images and matplotlib Figures.
+
+pyplot is not used: it keeps every figure, and a server would run out of memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from .source import Result, Sites, Source
+from .source import Layers, Result, Source
 
-HEAT = "inferno"
-PAPER = "#00000000"  # figures take the page's background, light or dark
-INK = "#8a8378"  # readable on both
+COLORMAP = "inferno"
+TRANSPARENT = "#00000000"  # the page's background shows through, light or dark
+TITLE_COLOR = "#8a8378"  # readable on both
+Map = npt.NDArray[Any]  # (h, w), as `Source.attention` and `Result.mask` are
 
 
-def overlay(image: Image.Image, heat: np.ndarray, *, strength: float = 0.75) -> Image.Image:
-    """A map over a picture: where it is low the picture darkens, where it is high it glows.
+def overlay(image: Image.Image, heat: Map, *, strength: float = 0.75) -> Image.Image:
+    """A map over a picture, which is dark where the map is low and glows where it is high.
 
-    heat: (h, w), scaled by its own maximum; any grid.
+    heat: (h, w) of any size, divided by its maximum. strength: 0..1, of the darkness and the glow.
     """
     heat = np.asarray(heat, np.float32)
     heat = np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)
     large = Image.fromarray((heat * 255).astype(np.uint8)).resize(image.size, Image.Resampling.BICUBIC)
     level = np.asarray(large, np.float32)[..., None] / 255
-    color = colormaps[HEAT](level[..., 0])[..., :3] * 255
+    color = colormaps[COLORMAP](level[..., 0])[..., :3] * 255
     base = np.asarray(image.convert("RGB"), np.float32)
     mixed = base * (1 - strength * 0.7) + color * strength * 0.7 * (0.35 + 0.65 * level)
     mixed = mixed * (1 - 0.35 * level) + base * 0.35 * level
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
-def mask_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """The region of a local blend: outside it the picture is veiled, its edge is drawn. mask: (h, w) 0..1."""
-    soft = Image.fromarray((np.asarray(mask, np.float32) * 255).astype(np.uint8))
-    inside = np.asarray(soft.resize(image.size, Image.Resampling.NEAREST)) > 127
+def mask_overlay(image: Image.Image, mask: Map) -> Image.Image:
+    """The region of a local blend: its edge drawn, the picture outside it pale. mask: (h, w) in 0..1."""
+    image_mask = Image.fromarray((np.asarray(mask, np.float32) * 255).astype(np.uint8))
+    inside = np.asarray(image_mask.resize(image.size, Image.Resampling.NEAREST)) > 127
     base = np.asarray(image.convert("RGB"), np.float32)
-    veiled = base * 0.35 + 0.65 * np.array([236, 233, 226], np.float32)
-    out = np.where(inside[..., None], base, veiled)
+    pale = base * 0.35 + 0.65 * np.array([236, 233, 226], np.float32)
+    out = np.where(inside[..., None], base, pale)
     edge = np.zeros_like(inside)
     edge[1:] |= inside[1:] != inside[:-1]
     edge[:, 1:] |= inside[:, 1:] != inside[:, :-1]
@@ -47,34 +53,60 @@ def mask_overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def word_maps(
-    pictured: Source | Result, words: Sequence[str | int] | None = None, *, sites: Sites = None
+    picture: Source | Result, words: Sequence[str | int] | None = None, *, sites: Layers = None
 ) -> Figure:
-    """Where each word of a picture's prompt looks, averaged over steps (the paper's Figure 4, top)."""
-    prompt = pictured.prompt if isinstance(pictured, Source) else pictured.plan.target
-    wanted = range(len(prompt.words)) if words is None else [n for w in words for n in prompt.find_words(w)]
-    seen = [n for n in wanted if prompt.words[n].tokens]
-    panels = [(prompt.words[n].text, pictured.attention(n, sites=sites)) for n in seen]
-    return grid(pictured.image, panels, columns=min(6, max(1, len(panels))))
+    """The map of each word, averaged over steps (the paper's Figure 4, top). words: None is all.
+
+    sites: see `Source.attention`. Raises `UnknownWord`, `BadInput`.
+    """
+    prompt = picture.prompt if isinstance(picture, Source) else picture.plan.target
+    names = range(len(prompt.words)) if words is None else words
+    numbers = [n for name in names for n in prompt.find_words(name) if prompt.words[n].tokens]
+    panels = [(prompt.words[n].text, picture.attention(n, sites=sites)) for n in numbers]
+    return grid(picture.image, panels, columns=min(6, max(1, len(panels))))
 
 
-def maps_over_steps(pictured: Source | Result, word: str | int, *, columns: int = 8) -> Figure:
-    """Where one word looks in the course of the run, noisiest step first (the paper's Figure 4, bottom)."""
-    source = pictured if isinstance(pictured, Source) else pictured.as_source()
-    steps = np.unique(np.linspace(0, source.steps - 1, columns).round().astype(int))
-    panels = [(f"step {i + 1}", source.attention(word, step=int(i))) for i in steps]
+def maps_over_steps(picture: Source | Result, word: str | int, *, columns: int = 8) -> Figure:
+    """The map of one word in some of the steps, noisiest first (the paper's Figure 4, bottom)."""
+    source = picture if isinstance(picture, Source) else picture.as_source()
+    panels = [(f"step {i + 1}", source.attention(word, step=i)) for i in _even_steps(source, columns)]
     return grid(source.image, panels, columns=len(panels))
 
 
-def grid(image: Image.Image, panels: Sequence[tuple[str, np.ndarray]], columns: int) -> Figure:
+def words_over_steps(
+    picture: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Layers = None
+) -> Figure:
+    """A row a word: its maps in some of the steps, then its mean over all (both halves of Figure 4).
+
+    words: word numbers. sites: see `Source.attention`.
+    """
+    source = picture if isinstance(picture, Source) else picture.as_source()
+    steps = _even_steps(source, columns)
+    panels = []
+    for n in words:
+        text = source.prompt.words[n].text
+        panels += [(f"{text} \u00b7 {i + 1}", source.attention(n, step=i, sites=sites)) for i in steps]
+        panels.append((f"{text} \u00b7 mean", source.attention(n, sites=sites)))
+    return grid(source.image, panels, columns=len(steps) + 1)
+
+
+def _even_steps(source: Source, n: int) -> list[int]:
+    """At most n steps at even distances, the first and the last among them."""
+    return sorted({round(float(i)) for i in np.linspace(0, source.steps - 1, n)})
+
+
+def grid(image: Image.Image, panels: Sequence[tuple[str, Map]], columns: int) -> Figure:
     """Maps over one picture, each with a title. panels: (title, map (h, w))."""
     rows = max(1, -(-len(panels) // columns))
-    figure = Figure(figsize=(1.5 * columns, 1.78 * rows), dpi=110, facecolor=PAPER, layout="constrained")
+    figure = Figure(
+        figsize=(1.5 * columns, 1.78 * rows), dpi=110, facecolor=TRANSPARENT, layout="constrained"
+    )
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, (title, heat) in zip(axes, panels, strict=False):
         axis.imshow(np.asarray(overlay(image, heat)))
-        axis.set_title(title.replace("$", r"\$"), fontsize=10, color=INK)  # no TeX from prompts
+        axis.set_title(title.replace("$", r"\$"), fontsize=10, color=TITLE_COLOR)  # no TeX from prompts
     return figure
 
 
@@ -126,10 +158,10 @@ def sheet(
 def animation(
     images: Sequence[Image.Image], *, between: int = 6, hold: int = 260, step: int = 45
 ) -> tuple[list[Image.Image], list[int]]:
-    """Frames there and back again with easing, and how long each is shown in ms.
+    """Frames from the first picture to the last and back, and the milliseconds that each is shown.
 
-    Between two pictures stand `between` mixtures of them whose shares follow 3 u^2 - 2 u^3; pictures
-    themselves are held for `hold` ms, the first and the last twice as long.
+    Between two pictures lie `between` mixtures of them, of `step` ms each, eased by 3 u^2 - 2 u^3. A picture
+    is shown for `hold` ms, the first and the last twice as long.
     """
     if not images:
         raise ValueError("An animation needs at least one picture; got none.")
@@ -149,17 +181,3 @@ def animation(
             frames.append(Image.blend(path[here], path[there], 3 * u * u - 2 * u**3))
             times.append(step)
     return frames, times
-
-
-def words_over_steps(
-    pictured: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Sites = None
-) -> Figure:
-    """A grid of words x steps, and each word's mean over the run in the last column (Figure 4 as one)."""
-    source = pictured if isinstance(pictured, Source) else pictured.as_source()
-    steps = np.unique(np.linspace(0, source.steps - 1, columns).round().astype(int))
-    panels = []
-    for n in words:
-        text = source.prompt.words[n].text
-        panels += [(f"{text} \u00b7 {i + 1}", source.attention(n, step=int(i), sites=sites)) for i in steps]
-        panels.append((f"{text} \u00b7 mean", source.attention(n, sites=sites)))
-    return grid(source.image, panels, columns=len(steps) + 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,9 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from .attention import AttentionLayer, AttentionRecord
-from .model.conditioning import drawn_region
+from .images.mask import mask_array
 from .plan import BlendStep
-from .source import BlendSums
+
+T = TypeVar("T", Tensor, Tensor | None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendSums:
+    """Local blend's running sums over the steps so far: one map each, at the blend's grid."""
+
+    source: Tensor | None  # (h, w) float32
+    target: Tensor | None
+    subtract: Tensor | None
 
 
 def add_up(
@@ -73,16 +85,26 @@ def region(
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
 
 
+def drawn_region(mask: str, latent: tuple[int, int]) -> Tensor:
+    """A drawn mask at the latent's size, (h, w) float32 on the CPU: a cell is in as far as it is painted."""
+    return F.interpolate(torch.tensor(mask_array(mask))[None, None], size=latent, mode="area")[0, 0]
+
+
 def over(image: Image.Image, below: Image.Image, mask: np.ndarray) -> Image.Image:
     """A picture inside a mask (h, w) in 0..1, another of its size outside; the edge is one latent wide."""
     inside = Image.fromarray(np.round(mask * 255).astype(np.uint8))
     return Image.composite(image, below, inside.resize(image.size, Image.Resampling.BILINEAR))
 
 
-def blended(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
-    """`inside` where the mask (h, w) is 1, `outside` where it is 0, between them where it is soft."""
+def blended(inside: T, outside: Tensor | None, mask: Tensor) -> T:
+    """`inside` where the mask (h, w) is 1, `outside` where it is 0, between them where it is soft.
+
+    Where there is nothing outside, `inside` stays: clean latents that no sampler looks back at.
+    """
+    if inside is None or outside is None:
+        return inside
     m = mask.to(inside.dtype)
-    # where the mask is 0 or 1 exactly what it chooses, which a sum of products is not in half precision
+    # Where the mask is 0 or 1 it chooses exactly, because a sum of products rounds in half precision.
     return torch.where(m == 0, outside, torch.where(m == 1, inside, outside.lerp(inside, m)))
 
 

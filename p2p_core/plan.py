@@ -1,6 +1,6 @@
-"""`Edit` + prompts + number of steps -> `Plan`: nothing optional is left for the sampler.
+"""`Edit` + prompts + number of steps -> `Plan`: nothing optional is left for the denoising loop.
 
-For step t, with A the alignment (S, T), n the new tokens, a_t the injection gate and w_t the fader of each
+For step t, with A the alignment (S, T), n the new tokens, a_t the injection gate and w_t the weight of each
 target token, every edit of the paper (section 3.2) is
 
     take_t = A * a_t * w_t            keep_t = (n * a_t + (1 - a_t)) * w_t
@@ -10,29 +10,32 @@ target token, every edit of the paper (section 3.2) is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from .edit import DEFAULT, Edit, Name, Window, step_at
-from .errors import BadEdit, BadSteps, shown
-from .prompt import Alignment, Prompt, align
+from .alignment import Alignment, align
+from .edit import DEFAULT, Edit, Name, Window, check_edit, step_at
+from .errors import BadInput, shown
+from .prompt import Prompt
 
 MAX_STEPS = 1000
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlendStep:
-    """Local blend in one step: token columns to sum up, and from the blend's start on a mask."""
+    """Local blend in one step: whose maps are summed, and once the blend has started what makes the mask."""
 
     source_tokens: tuple[int, ...]
     target_tokens: tuple[int, ...]
     subtract_tokens: tuple[int, ...]
-    threshold: float | None  # None: before the start, only the maps are summed up
+    threshold: float | None  # None: before the start, when the maps are summed and nothing is blended
     subtract_threshold: float | None
-    mask: str | None = field(default=None, repr=False)  # drawn by hand
+    mask: str | None = field(default=None, repr=False)  # the region drawn by hand, see `mask_text`
     soft: float = 0.0
 
 
@@ -41,21 +44,21 @@ class StepPlan:
     """One step of an edit, resolved.
 
     take: (S, T) float32, which source columns feed each target column.
-    keep: (T,) float32, how much of the target's own column stays.
-    inject_self: whether self-attention uses the source's queries and keys, on grids up to `self_pixels`
-        pixels (None: the model's default).
-    plain: neither map nor self-attention is touched: the step is the model's own.
-    as_source: equal prompts, faders at 1, no blend. The source's maps are then the target's own, so as
-        long as nothing else has changed the latents the step is the source's own and needs no run.
+    keep: (T,) float32, the factor of the target's own column.
+    inject_self: whether self-attention uses the source's queries and keys, on grids of at most
+        `self_pixels` pixels (None: the model's default).
+    plain: nothing is injected and every weight is 1: the step is the model's own.
+    is_source: equal prompts, weights of 1, no blend. The source's maps are then the target's own, so as
+        long as the latents are the source's, this step gives the source's next state without a UNet call.
     """
 
-    take: np.ndarray = field(repr=False)
-    keep: np.ndarray = field(repr=False)
+    take: Floats = field(repr=False)
+    keep: Floats = field(repr=False)
     inject_self: bool
     self_pixels: float | None
     blend: BlendStep | None
     plain: bool
-    as_source: bool
+    is_source: bool
     digest: bytes
 
 
@@ -68,7 +71,6 @@ class Plan:
     edit: Edit
     alignment: Alignment = field(repr=False)
     steps: tuple[StepPlan, ...] = field(repr=False)
-    notes: tuple[str, ...]  # sentences for the user
 
     def digest(self, k: int) -> bytes:
         """Digest of the first k steps. Two plans with equal digests give equal states after k steps."""
@@ -76,13 +78,13 @@ class Plan:
 
     @cached_property
     def _digests(self) -> tuple[bytes, ...]:
-        # While every step is the source's own, the digest stays empty: such a state *is* the source's.
+        # While every step is the source's, the digest stays empty: such a state *is* the source's.
         digests = [b""]
         for step in self.steps:
-            own = step.as_source and not digests[-1]
-            # Where an edit leaves the source's path belongs to the state, so the index goes in too.
+            on_source_path = step.is_source and not digests[-1]
+            # The step at which an edit leaves the source's path is part of the state, hence the index.
             link = digests[-1] + step.digest + len(digests).to_bytes(4, "big")
-            digests.append(b"" if own else hashlib.blake2b(link, digest_size=16).digest())
+            digests.append(b"" if on_source_path else hashlib.blake2b(link, digest_size=16).digest())
         return tuple(digests)
 
     @property
@@ -90,102 +92,97 @@ class Plan:
         """True if the edit gives the source picture, whatever the model."""
         return self.digest(len(self.steps)) == b""
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user: each control of the edit that has no effect, and why."""
+        return (*_prompt_notes(self), *_weight_notes(self), *_blend_notes(self), *_nothing_notes(self))
+
 
 def check_steps(steps: object) -> int:
-    """`steps` as an int, or `BadSteps`."""
+    """`steps` as an int. Raises `BadInput`."""
     if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and 1 <= steps <= MAX_STEPS:
         return int(steps)
-    raise BadSteps(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
+    raise BadInput(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
 
 
 def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
     """Resolve `edit` for `steps` steps.
 
-    Raises `UnknownWord` for a word that its prompt doesn't hold, `BadSteps`, `BadEdit`.
+    Raises `UnknownWord` for a word that its prompt doesn't hold, else `BadInput`.
     """
-    if not isinstance(edit, Edit):
-        raise BadEdit(f"An edit is an Edit; got {type(edit).__name__} ({shown(edit)}).")
     N = check_steps(steps)
-    alignment = align(source, target, edit.kind)
-    gate = _gates(target, edit, N)  # a: (N, T)
-    weight = _weights(target, edit, N)  # w: (N, T)
+    alignment = align(source, target, check_edit(edit).kind)
+    gates, weights = _gates(target, edit, N), _weights(target, edit, N)  # a, w: (N, T)
     self_steps = edit.self_steps.steps(N)
-    new = alignment.new.astype(np.float32)
-    same = source.ids == target.ids
-    identity = same and bool((alignment.matrix == np.eye(len(new))).all())
-    idle = identity and bool((weight == 1).all())
+    identity = source.ids == target.ids and bool((alignment.matrix == np.eye(target.length)).all())
+    blends = [_blend_step(source, target, edit, i, N) for i in range(N)]  # an unknown word raises here
+    if identity and (weights == 1).all():
+        blends = [None] * N  # both sides of the mask are the source
 
     plans: list[StepPlan] = []
-    shared: dict[tuple[object, ...], StepPlan] = {}  # most steps of a plan are alike
-    for i in range(N):
-        blend = _blend_step(source, target, edit, i, N)  # looks its words up even where it is idle
-        blend = None if idle else blend
-        key = (gate[i].tobytes(), weight[i].tobytes(), i in self_steps, blend)
-        if key not in shared:
-            a, w = gate[i], weight[i]
+    distinct: dict[tuple[object, ...], StepPlan] = {}  # most steps of a plan are equal
+    for i, (a, w, blend) in enumerate(zip(gates, weights, blends, strict=True)):
+        key = (a.tobytes(), w.tobytes(), i in self_steps, blend)
+        if key not in distinct:
             take = alignment.matrix * (a * w)
-            keep = (new * a + (1 - a)) * w
+            keep = (alignment.new * a + (1 - a)) * w
             take.flags.writeable = keep.flags.writeable = False
-            inject_self = i in self_steps
-            faders_at_1 = bool((w == 1).all())
-            shared[key] = StepPlan(
+            inject_self, unweighted = i in self_steps, bool((w == 1).all())
+            distinct[key] = StepPlan(
                 take=take,
                 keep=keep,
                 inject_self=inject_self,
                 self_pixels=edit.self_pixels,
                 blend=blend,
-                plain=faders_at_1 and not a.any() and not inject_self,
-                as_source=identity and faders_at_1 and blend is None,
+                plain=unweighted and not a.any() and not inject_self,
+                is_source=identity and unweighted and blend is None,
                 digest=_digest(
                     target.ids, take, keep, inject_self and (edit.self_pixels,), blend, blend and blend.mask
                 ),
             )
-        plans.append(shared[key])
-    plan = Plan(source=source, target=target, edit=edit, alignment=alignment, steps=tuple(plans), notes=())
-    object.__setattr__(plan, "notes", tuple(_notes(plan)))
-    return plan
+        plans.append(distinct[key])
+    return Plan(source=source, target=target, edit=edit, alignment=alignment, steps=tuple(plans))
 
 
-def _digest(ids: tuple[int, ...], take: np.ndarray, keep: np.ndarray, *rest: object) -> bytes:
-    h = hashlib.blake2b(repr((ids, rest)).encode(), digest_size=16)
+def _digest(ids: tuple[int, ...], take: Floats, keep: Floats, *others: object) -> bytes:
+    h = hashlib.blake2b(repr((ids, others)).encode(), digest_size=16)
     h.update(np.ascontiguousarray(take).tobytes())
     h.update(np.ascontiguousarray(keep).tobytes())
     return h.digest()
 
 
-def _specific_last(target: Prompt, named: Mapping[Name, object]) -> list[Name]:
-    """Names in the order they apply: words before phrases before numbers, so the more specific one wins."""
+def _general_first(names: Iterable[Name]) -> list[Name]:
+    """Words, then phrases, then numbers: a later name overrides an earlier one, so the more specific wins."""
 
     def rank(name: Name) -> int:
         if not isinstance(name, str) or name.strip().startswith("#"):
             return 10**6
         return len(name.split())
 
-    return sorted(named, key=rank)
+    return sorted(names, key=rank)
 
 
-def _gates(target: Prompt, edit: Edit, N: int) -> np.ndarray:
+def _gates(target: Prompt, edit: Edit, N: int) -> Floats:
     """a: (N, T), 1 where the source's columns are injected."""
     windows = edit.cross_steps
     if isinstance(windows, Window):
         windows = {DEFAULT: windows}
     a = np.zeros((N, target.length), np.float32)
-    covered = windows.get(DEFAULT, Window()).steps(N)
-    a[covered.start : covered.stop] = 1
-    for name in _specific_last(target, {k: v for k, v in windows.items() if k != DEFAULT}):
-        tokens = list(target.find(name))
-        covered = windows[name].steps(N)
+    steps = windows.get(DEFAULT, Window()).steps(N)
+    a[steps.start : steps.stop] = 1
+    for name in _general_first(name for name in windows if name != DEFAULT):
+        tokens, steps = list(target.find(name)), windows[name].steps(N)
         a[:, tokens] = 0
-        a[covered.start : covered.stop, tokens] = 1
+        a[steps.start : steps.stop, tokens] = 1
     return a
 
 
-def _weights(target: Prompt, edit: Edit, N: int) -> np.ndarray:
-    """w: (N, T), the fader of each token; 1 outside `weight_steps`."""
+def _weights(target: Prompt, edit: Edit, N: int) -> Floats:
+    """w: (N, T), the weight of each token; 1 outside `weight_steps`."""
     w = np.ones((N, target.length), np.float32)
-    covered = edit.weight_steps.steps(N)
-    for name in _specific_last(target, edit.weights):
-        w[covered.start : covered.stop, list(target.find(name))] = edit.weights[name]
+    steps = edit.weight_steps.steps(N)
+    for name in _general_first(edit.weights):
+        w[steps.start : steps.stop, list(target.find(name))] = edit.weights[name]
     return w
 
 
@@ -209,33 +206,42 @@ def _blend_step(source: Prompt, target: Prompt, edit: Edit, i: int, N: int) -> B
     )
 
 
-def _notes(plan: Plan) -> list[str]:
-    """What the user should know: nothing that a control can't change stays silent."""
-    notes = []
+def _prompt_notes(plan: Plan) -> Iterator[str]:
     for which, prompt in (("source", plan.source), ("target", plan.target)):
-        if prompt.cut:
-            notes.append(
+        if prompt.truncated_words:
+            yield (
                 f"The {which} prompt is longer than the model's {prompt.length - 2} tokens: "
-                f"{', '.join(prompt.cut)} fell off and has no effect."
+                f"{', '.join(prompt.truncated_words)} fell off and has no effect."
             )
-    edit = plan.edit
-    lost = sorted((str(name) for name in edit.weights if not plan.target.find(name)), key=str)
-    if lost:
-        notes.append(f"The fader of {', '.join(lost)} changes nothing because the word fell off the prompt.")
-    moved = any(weight != 1 for weight in edit.weights.values())
-    if moved and not edit.weight_steps.steps(len(plan.steps)):
-        notes.append("The faders change nothing because their window covers no step.")
-    if edit.blend is not None:
-        named = _tokens(plan.source, edit.blend.source_words) + _tokens(plan.target, edit.blend.target_words)
-        if edit.blend.mask is None and not named:
-            words = ", ".join(str(name) for name in (*edit.blend.source_words, *edit.blend.target_words))
-            notes.append(f"The blend keeps the whole source because {words} fell off the prompt.")
-        if step_at(edit.blend.start, len(plan.steps)) == len(plan.steps):
-            notes.append("The blend changes nothing because it starts after the last step.")
+
+
+def _is_weighted(edit: Edit) -> bool:
+    return any(weight != 1 for weight in edit.weights.values())
+
+
+def _weight_notes(plan: Plan) -> Iterator[str]:
+    truncated = sorted(str(name) for name in plan.edit.weights if not plan.target.find(name))
+    if truncated:
+        yield f"The fader of {', '.join(truncated)} changes nothing because the word fell off the prompt."
+    if _is_weighted(plan.edit) and not plan.edit.weight_steps.steps(len(plan.steps)):
+        yield "The faders change nothing because their window covers no step."
+
+
+def _blend_notes(plan: Plan) -> Iterator[str]:
+    blend = plan.edit.blend
+    if blend is None:
+        return
+    tokens = _tokens(plan.source, blend.source_words) + _tokens(plan.target, blend.target_words)
+    if blend.mask is None and not tokens:
+        words = ", ".join(str(name) for name in (*blend.source_words, *blend.target_words))
+        yield f"The blend keeps the whole source because {words} fell off the prompt."
+    if step_at(blend.start, len(plan.steps)) == len(plan.steps):
+        yield "The blend changes nothing because it starts after the last step."
+
+
+def _nothing_notes(plan: Plan) -> Iterator[str]:
     if plan.changes_nothing:
-        prompts = "the prompts are the same"
-        if plan.source.text != plan.target.text:
-            prompts = "the model reads both prompts the same"
-        faders = " and every fader is at 1" if not moved else ""
-        notes.append(f"This changes nothing because {prompts}{faders}.")
-    return notes
+        equal = plan.source.text == plan.target.text
+        prompts = "the prompts are the same" if equal else "the model reads both prompts the same"
+        faders = "" if _is_weighted(plan.edit) else " and every fader is at 1"
+        yield f"This changes nothing because {prompts}{faders}."

@@ -15,7 +15,6 @@ from PIL import Image, PngImagePlugin
 
 from .edit import Edit
 from .errors import BadRecipe, shown
-from .source import Result, Source
 
 CHUNK = "p2p"
 VERSION = 1
@@ -50,22 +49,12 @@ class Recipe:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-def recipe_of(result: Result) -> Recipe:
-    """The recipe of a result, through all the edits it was made by."""
-    edits: list[Edit] = [result.edit]
-    source: Source = result.source
-    while source.origin is not None:
-        source, plan = source.origin
-        edits.insert(0, plan.edit)
-    return Recipe(model=source.engine.model_name, source=source.to_dict(), edits=tuple(edits))
-
-
-def save_png(result: Result, path: str | Path) -> Path:
-    """Write `result.image` with its recipe. Returns the path."""
+def write_png(path: str | Path, image: Image.Image, recipe: Recipe) -> Path:
+    """Write a picture with its recipe as PNG. Returns the path."""
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(CHUNK, recipe_of(result).to_json())
+    info.add_itxt(CHUNK, recipe.to_json())
     path = Path(path)
-    result.image.save(path, format="PNG", pnginfo=info)
+    image.save(path, format="PNG", pnginfo=info)
     return path
 
 

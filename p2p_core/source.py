@@ -1,36 +1,28 @@
-"""What a run leaves behind: `StepState`, `Source`, `Result`."""
+"""What a run leaves behind: `StepState`, `Source`, `Result`; and `Steps`, the run itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from .edit import Edit
+from .errors import P2PError
 from .images.load import picture_text
+from .local_blend import BlendSums
 from .plan import Plan
 from .prompt import Prompt
+from .recipe import Recipe, write_png
 from .sampler import Sampler
 
-if TYPE_CHECKING:
-    from .pipeline import PromptToPrompt
-
-Sites = tuple[int, int] | Iterable[str] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlendSums:
-    """Local blend's running sums over the steps so far: one map each, at the blend's grid."""
-
-    source: Tensor | None  # (h, w) float32
-    target: Tensor | None
-    subtract: Tensor | None
+T = TypeVar("T")
+Layers = tuple[int, int] | Iterable[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +30,8 @@ class StepState:
     """All that a resume after `index` steps needs.
 
     latents: (1, C, h, w). denoised: the clean latents predicted on the way, for previews and for samplers
-    that look one step back (`Sampler.history`).
-    reused: this state was known and not computed in this call.
+    that look one step back (`Sampler.history`). sums, mask: of the local blend, the mask (h, w) in 0..1 at
+    the latents' size. reused: this state was known and not computed in this call.
     """
 
     index: int
@@ -47,7 +39,7 @@ class StepState:
     latents: Tensor = field(repr=False)
     denoised: Tensor | None = field(default=None, repr=False)
     sums: BlendSums | None = field(default=None, repr=False)
-    mask: Tensor | None = field(default=None, repr=False)  # (h, w) in 0..1, of the local blend, latent's size
+    mask: Tensor | None = field(default=None, repr=False)
     reused: bool = False
 
     @property
@@ -55,6 +47,74 @@ class StepState:
         sums = (self.sums.source, self.sums.target, self.sums.subtract) if self.sums else ()
         tensors = (self.latents, self.denoised, self.mask, *sums)
         return sum(t.nbytes for t in tensors if t is not None)
+
+
+OnStep = Callable[[StepState], None] | None
+
+
+class Steps(Generic[T]):
+    """A run, step by step: iterate over its `StepState`s, then `result` is what it comes to.
+
+    It may be closed after any step; what was computed until then is reused by the next edit.
+    """
+
+    def __init__(self, states: Generator[StepState, None, T]) -> None:
+        self._states = states
+        self._results: list[T] = []  # one, once the run has come to its end
+
+    def __iter__(self) -> Iterator[StepState]:
+        return self
+
+    def __next__(self) -> StepState:
+        try:
+            return next(self._states)
+        except StopIteration as end:
+            if not self._results and end.value is not None:
+                self._results.append(end.value)
+            raise
+
+    def close(self) -> None:
+        self._states.close()
+
+    @property
+    def result(self) -> T:
+        """What the run comes to, after the steps that are left. Raises `P2PError` if it was closed."""
+        for _ in self:
+            pass
+        if not self._results:
+            raise P2PError("This run was stopped before its last step, so it has no result.")
+        return self._results[0]
+
+    def run(self, on_step: OnStep = None) -> T:
+        """`result`, with `on_step(state)` called after each step."""
+        try:
+            for state in self:
+                if on_step:
+                    on_step(state)
+            return self.result
+        finally:
+            self.close()
+
+
+class Recordings(Protocol):
+    """Where recorded queries and keys lie, by a source's key."""
+
+    def size(self, source: str) -> int: ...
+    def counts(self, source: str) -> dict[str, int]: ...
+    def where(self, source: str, N: int) -> str: ...
+
+
+class Engine(Protocol):
+    """What a source asks of the engine that made it."""
+
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def cache(self) -> Recordings: ...
+    def attention(
+        self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
+    ) -> np.ndarray: ...
+    def edited_source(self, result: Result) -> Source: ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +165,7 @@ class Source:
     latents: Tensor = field(repr=False)
     seconds: float
     key: str
-    engine: PromptToPrompt = field(repr=False)
+    engine: Engine = field(repr=False)
     origin: tuple[Source, Plan] | None = field(default=None, repr=False)  # an edit taken as a source
     unconditional: Tensor | None = field(default=None, repr=False)
     sampler: str = "ddim"
@@ -125,8 +185,8 @@ class Source:
         paths = (self.latents, self.noise, self.denoised)
         return sum(x.nbytes for x in paths if x is not None) + self.engine.cache.size(self.key)
 
-    def after(self, k: int) -> StepState:
-        """The source's own state after k steps."""
+    def state(self, k: int) -> StepState:
+        """The source's own state after k steps, `state(0)` the noise that it starts from."""
         denoised = self.denoised[k - 1, None] if self.denoised is not None and 0 < k < self.steps else None
         return StepState(index=k, total=self.steps, latents=self.latents[k, None], denoised=denoised)
 
@@ -136,12 +196,20 @@ class Source:
         return self.engine.cache.where(self.key, self.steps)
 
     @property
+    def tiers(self) -> dict[str, int]:
+        """Number of steps whose queries and keys lie in each tier, "device", "host" or "disk".
+
+        A step that is in none is recorded again when an edit needs it.
+        """
+        return self.engine.cache.counts(self.key)
+
+    @property
     def pixels(self) -> Image.Image:
         """The picture itself: a real one as it was given, else what was generated or edited."""
         real = self.inversion is not None and self.origin is None
         return self.inversion.picture if real and self.inversion else self.image
 
-    def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
+    def attention(self, word: str | int, step: int | None = None, sites: Layers = None) -> np.ndarray:
         """Where a word of the prompt looks: (h, w) float32, attention probabilities in 0..1.
 
         Mean over the word's tokens, heads, sites and steps (Prompt-to-Prompt, Figure 4). step: one step,
@@ -203,12 +271,23 @@ class Result:
         """
         return self.source.engine.edited_source(self)
 
-    def attention(self, word: str | int, step: int | None = None, sites: Sites = None) -> np.ndarray:
+    def attention(self, word: str | int, step: int | None = None, sites: Layers = None) -> np.ndarray:
         """As `Source.attention`, of the edited maps and the target prompt's words."""
         return self.as_source().attention(word, step=step, sites=sites)
 
-    def save(self, path: str | Path) -> Path:
-        """Write a PNG that holds the whole recipe; `load_recipe` reads it back."""
-        from .recipe import save_png
+    def recipe(self) -> Recipe:
+        """How this picture was made, through all the edits that led to it."""
+        edits, source = [self.edit], self.source
+        while source.origin is not None:
+            source, plan = source.origin
+            edits.insert(0, plan.edit)
+        return Recipe(model=source.engine.model_name, source=source.to_dict(), edits=tuple(edits))
 
-        return save_png(self, path)
+    def save(self, path: str | Path) -> Path:
+        """Write a PNG that holds the whole recipe; `load_recipe` reads it back. Returns the path."""
+        return write_png(path, self.image, self.recipe())
+
+
+def recipe_of(result: Result) -> Recipe:
+    """`Result.recipe`."""
+    return result.recipe()

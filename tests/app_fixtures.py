@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,45 +43,54 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(*arguments: str, patience: float = 90, folder: Path | None = None) -> Iterator[Served]:
-    """`python app.py` on a free port.
+def served(
+    *arguments: str,
+    patience: float = 90,
+    folder: Path | None = None,
+    start: Sequence[str] = (sys.executable, "app.py"),
+    cwd: Path = ROOT,
+    **variables: str,
+) -> Iterator[Served]:
+    """The app on a free port.
 
-    folder: where it puts its temporary files.
+    folder: where it puts its temporary files. start: the command, called in `cwd` with more environment
+    variables.
     """
     port = free_port()
     env = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "P2P_INVERSIONS": ""}
+    env |= variables
     if folder is not None:
         env |= {"TMPDIR": str(folder), "GRADIO_TEMP_DIR": str(folder / "gradio")}
         env |= {"P2P_INVERSIONS": str(folder / "inversions")}
-    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *arguments]
-    begun = time.monotonic()
-    log = tempfile.TemporaryFile("w+")  # not a pipe, which would block the app once it is full
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}/"
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).read()
-                break
-            except OSError:
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise AssertionError(f"app.py ended: {log.read()[-4000:]}") from None
-                if time.monotonic() - begun > patience:
-                    raise AssertionError(f"app.py served no page within {patience} s") from None
-                time.sleep(0.1)
-        yield Served(url, time.monotonic() - begun, process.pid)
-        log.seek(0)
-        said = log.read()
-        assert "Traceback" not in said, said[-4000:]
-    finally:
-        process.terminate()
+    command = [*start, "--host", "127.0.0.1", "--port", str(port), *arguments]
+    # a file, not a pipe, which would block the app once it is full
+    with tempfile.TemporaryFile("w+") as log:
+        begun = time.monotonic()
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=log)
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
+            url = f"http://127.0.0.1:{port}/"
+            while True:
+                try:
+                    urllib.request.urlopen(url, timeout=5).read()
+                    break
+                except OSError:
+                    if process.poll() is not None:
+                        log.seek(0)
+                        raise AssertionError(f"the app ended: {log.read()[-4000:]}") from None
+                    if time.monotonic() - begun > patience:
+                        raise AssertionError(f"the app served no page within {patience} s") from None
+                    time.sleep(0.1)
+            yield Served(url, time.monotonic() - begun, process.pid)
+            log.seek(0)
+            said = log.read()
+            assert "Traceback" not in said, said[-4000:]
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def find_chromium() -> str | None:

@@ -82,16 +82,16 @@ def source(p2p: PromptToPrompt) -> Source:
     return p2p.generate(HOUSE, seed=3, steps=8, guidance_scale=5.0)
 
 
-# --- the app in a browser: served once for each module ---------------------------------------------------
+# --- the app in a browser: served once for all of its tests, a browser for each module ------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The app's temporary files."""
     return tmp_path_factory.mktemp("app")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app(folder: Path) -> Iterator[tuple[str, float]]:
     with served("--steps", str(STEPS), folder=folder) as address_and_seconds:
         yield address_and_seconds

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from p2p_core import free_memory
 from p2p_core.errors import BadPicture
-from p2p_core.images.load import FITS, fitted, opened
+from p2p_core.images.load import FITS, fit_picture, open_picture
+from p2p_core.memory import peak_bytes
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
@@ -44,9 +44,9 @@ def main(folder: str, count: str = "0") -> dict[str, Any]:
         data = file.read_bytes() if count == "0" else mutated(file.read_bytes(), rng)
         begun = time.process_time()
         try:
-            picture = opened(data)
+            picture = open_picture(data)
             for fit in FITS:
-                assert fitted(picture, (64, 48), fit, (0.3, 1.0)).size == (48, 64)
+                assert fit_picture(picture, (64, 48), fit, (0.3, 1.0)).size == (48, 64)
             told["pictures"] += picture.mode == "RGB"
             del picture  # before the next one is read
         except BadPicture as error:
@@ -56,7 +56,7 @@ def main(folder: str, count: str = "0") -> dict[str, Any]:
         told["files"] += 1
         slowest = max(slowest, (time.process_time() - begun, f"{file.name}, {n}"))
     told["slowest"] = [round(slowest[0], 2), slowest[1]]
-    told["megabytes"] = free_memory.peak() // 10**6
+    told["megabytes"] = peak_bytes() // 10**6
     return told
 
 

@@ -6,48 +6,12 @@ state by running its steps.
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Generic, TypeVar
 
-import torch
-
 V = TypeVar("V")
-
-
-def auto_budget(device: torch.device) -> int:
-    """Bytes to keep for sources: 40 % of what is free on the device, on a CPU 25 %, at most 8 GB."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(0.4 * free)
-    return min(int(0.25 * _free_memory()), 8 << 30)
-
-
-def host_budget(device: torch.device) -> int:
-    """Bytes of pinned memory beside a GPU: 25 % of what is free, at most 32 GB. Without a GPU none, since the
-    host's memory is the device's then."""
-    return min(int(0.25 * _free_memory()), 32 << 30) if device.type == "cuda" else 0
-
-
-def disk_budget(folder: Path) -> int:
-    """Bytes of files: 25 % of what is free where the folder lies, at most 32 GB."""
-    while not folder.exists():
-        folder = folder.parent
-    return min(int(0.25 * shutil.disk_usage(folder).free), 32 << 30)
-
-
-def _free_memory() -> int:
-    try:
-        with open("/proc/meminfo") as lines:  # noqa: PTH123 - a kernel interface, not a file
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30
 
 
 class RecordCache(Generic[V]):

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from ..attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
+from ..compose import compose
 from ..errors import BadSource, BadSteps, shown
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
-from ..sampler import Sampler, check_scheduler, chosen
-from ..source import Sites, Source
+from ..sampler import Sampler
+from ..schedulers import check_scheduler, make_sampler, sampler_name
+from ..source import Layers, Source
 from .tiers import TieredCache
 
 Size = tuple[int, int]
@@ -42,10 +44,10 @@ class AttentionStore:
         """
         scheduler = self.model.pipe.scheduler
         config, kind = scheduler.config, type(scheduler).__name__
-        key = (chosen(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
+        key = (sampler_name(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
         if key not in self._samplers:
             check_scheduler(scheduler)
-            made = Sampler.of(config, key[1], key[0])
+            made = make_sampler(config, key[1], key[0])
             self._samplers[key] = replace(made, timesteps=made.timesteps.to(self.model.device))
         return self._samplers[key]
 
@@ -54,53 +56,60 @@ class AttentionStore:
         return source.solver or self.sampler(source.steps, source.sampler)
 
     def of(
-        self, source: Source, i: int, self_pixels: float, run: StepInputs | None = None
+        self, source: Source, i: int, self_pixels: float, inputs: StepInputs | None = None
     ) -> AttentionRecord | None:
         """Step i of a source, with self-attention on grids of up to `self_pixels`; -1: none needed.
 
-        This is the tier of last resort: a call of one row more, beside the edit's own two, where side by side
-        there are four in one call. They aren't joined, so that the source's row is the same to the last bit
-        whatever is edited, and that several edits share it.
-        run: what is under way, so that the source's text is not projected in each step that is missing.
         What the cache doesn't hold (evicted, larger grids than usual, an edit taken as source) is recorded
-        by running the source's conditional row at its own latents.
+        again. inputs: of the run that asks, so that the source's text is projected once a run.
         """
         if self_pixels < 0:
             return None
+        size, key = source.latent_size, source.key
+        inputs = inputs or StepInputs(self.model, size, source.guidance_scale)
+        layers = self._self_layers(size, self_pixels)
+        last = inputs.last_read
+        if last is not None and last[:2] == (key, i) and layers <= last[2].self_.keys():
+            return last[2]
+        record = self.cache.get(key, i, layers)
+        if record is None:
+            record = self.cache.keep(key, i, self._record_again(source, i, self_pixels, inputs))
+        inputs.last_read = (key, i, record)
+        return record
+
+    def _record_again(
+        self, source: Source, i: int, self_pixels: float, inputs: StepInputs
+    ) -> AttentionRecord:
+        """Step i of a source, by running its conditional row at its own latents: one extra row of the model.
+
+        It is a call of its own, so that the result doesn't depend on the edits that are being run.
+        """
         size = source.latent_size
-        run = run or StepInputs(self.model, size, source.guidance_scale)
-        sites = self._self_sites(size, self_pixels)
-        record = run.lent(source.key, i, sites) or self.cache.get(source.key, i, sites)
-        if record is not None:
-            return run.lend(source.key, i, sites, record)
-        call = AttentionContext(
-            conditional=1, latent=size, record_self_pixels=max(self_pixels, self_limit(None, size))
-        )
-        step = None
+        pixels = max(self_pixels, self_limit(None, size))
+        context = AttentionContext(conditional=1, latent=size, record_self_pixels=pixels)
         if source.origin is not None:
             parent, plan = source.origin
             step = plan.steps[i]
             if not step.plain:
-                call.injection = run.injection(self.of(parent, i, needed(step, size), run), [step])
+                context.injection = inputs.injection(self.of(parent, i, needed(step, size), inputs), [step])
         t = self.solver(source).timesteps[i]
-        self.model.predict(source.latents[i, None], t, run.text([source.prompt]), call)
-        record = self.cache.share(source.key, call.recorded)
-        if call.injection is not None and step is not None:
-            record = _composed(call.injection.record, record, step, run)
-        return run.lend(source.key, i, sites, self.cache.keep(source.key, i, record))
+        self.model.predict(source.latents[i, None], t, inputs.text([source.prompt]), context)
+        if context.injection is None:
+            return context.recorded
+        return compose(context.injection.record, context.recorded, step, inputs.mixes)
 
     def prefetch(self, source: Source, i: int, self_pixels: float) -> None:
         """Begin to bring up what `of` will be asked for, if it lies in a lower tier."""
         if self_pixels >= 0 and i < source.steps:
-            self.cache.prefetch(source.key, i, self._self_sites(source.latent_size, self_pixels))
+            self.cache.prefetch(source.key, i, self._self_layers(source.latent_size, self_pixels))
 
-    def _self_sites(self, size: Size, self_pixels: float) -> frozenset[str]:
+    def _self_layers(self, size: Size, self_pixels: float) -> frozenset[str]:
         """Names of the self-attention layers on grids of up to `self_pixels`."""
-        sites = (site for site in self.model.sites if site.kind == "self")
-        return frozenset(site.name for site in sites if site.pixels(size) <= self_pixels)
+        layers = (layer for layer in self.model.sites if layer.kind == "self")
+        return frozenset(layer.name for layer in layers if layer.pixels(size) <= self_pixels)
 
     @torch.no_grad()
-    def attention(self, source: Source, word: str | int, step: int | None, sites: Sites) -> np.ndarray:
+    def attention(self, source: Source, word: str | int, step: int | None, sites: Layers) -> np.ndarray:
         """See `Source.attention`."""
         tokens, size = source.prompt.find(word), source.latent_size
         chosen = self._chosen(sites, size)
@@ -114,9 +123,9 @@ class AttentionStore:
             assert record is not None
             for site in chosen:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
-        return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a site and step
+        return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a layer and step
 
-    def _chosen(self, sites: Sites, size: Size) -> tuple[AttentionLayer, ...]:
+    def _chosen(self, sites: Layers, size: Size) -> tuple[AttentionLayer, ...]:
         if sites is None:
             return map_sites(self.model.sites, size)
         cross = [site for site in self.model.sites if site.kind == "cross"]
@@ -129,20 +138,3 @@ class AttentionStore:
                 f"got {shown(sites)}. There are the grids {grids}, and layers such as {cross[0].name}."
             )
         return chosen
-
-
-def _composed(
-    parent: AttentionRecord, own: AttentionRecord, step: StepPlan, run: StepInputs
-) -> AttentionRecord:
-    """The edited map of a step as terms: sum_k M_k (mix_k take) + M* diag(keep).
-
-    Layers and steps whose terms are mixed alike share one tensor of the run's.
-    """
-    taken, kept = bool(step.take.any()), bool(step.keep.any())
-    record = AttentionRecord(self_=own.self_)
-    for name in parent.cross if taken else own.cross:
-        theirs = parent.cross[name] if taken else ()
-        mixed = tuple(replace(t, mix=run.mix(step, t.mix)) for t in theirs)
-        mine = own.cross.get(name, ()) if kept or not taken else ()  # what is all zero needn't be kept
-        record.cross[name] = mixed + tuple(replace(t, mix=run.kept(step)) for t in mine)
-    return record

@@ -1,4 +1,4 @@
-"""Real pictures in: any file, size and mode to RGB of the size a model takes, or a clear error."""
+"""Real pictures: a file, array or image of any kind to RGB of a model's size."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from ..errors import BadPicture, shown
-from . import decode
-from .decode import MOST_PIXELS, ORIENTATION, TURNED
+from .decode import MAX_PIXELS, ORIENTATION, UPRIGHT, check_size, decode_picture, read_file
 
+Floats = npt.NDArray[np.float32]
 FITS = ("crop", "pad")
-PAPER = (255, 255, 255)  # under what is transparent, and beside what is padded
+WHITE = (255, 255, 255)  # behind transparent parts, and beside a padded picture
 
 
-def opened(picture: Any) -> Image.Image:
+def open_picture(picture: Any) -> Image.Image:
     """A picture as RGB, upright, its first frame; transparent parts lie on white.
 
     picture: a path, bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
-    in 0..1. PIL's modes of whole numbers and floats: see `_eight_bits`. Raises `BadPicture`.
+    in 0..1. PIL's modes of more than 8 bits: see `_to_eight_bits`. Raises `BadPicture`.
     """
     if isinstance(picture, np.ndarray):
-        return _flat(_from_array(picture))
+        return _to_rgb(_from_array(picture))
     if isinstance(picture, Image.Image):
-        return _given(picture)
+        return _from_image(picture)
     if isinstance(picture, (bytes, bytearray)):
-        return _decoded(bytes(picture), "The picture")
+        return _from_bytes(bytes(picture), "The picture")
     if isinstance(picture, (str, Path)):
         path = Path(picture)
-        return _decoded(decode.read(path), shown(path.name))
+        return _from_bytes(read_file(path), shown(path.name))
     raise BadPicture(
         "A picture is a path, bytes, a PIL image or an array; "
         f"got {type(picture).__name__} ({shown(picture)})."
     )
 
 
-def fitted(
+def fit_picture(
     image: Image.Image, size: tuple[int, int], fit: str = "crop", center: tuple[float, float] = (0.5, 0.5)
 ) -> Image.Image:
     """An RGB picture at (height, width): cropped around `center` (x, y in 0..1), or padded on white.
@@ -57,7 +58,7 @@ def fitted(
         raise BadPicture(f"The crop's center is a pair of numbers from 0 to 1; got {shown(center)}.")
     height, width = size
     if fit == "pad":
-        return _padded(image, width, height)
+        return _pad(image, width, height)
     return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS, centering=(x, y))
 
 
@@ -74,15 +75,15 @@ def picture_of(text: str) -> Image.Image:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
         raise BadPicture(f"A picture in a recipe is base64; got {shown(text)} ({error}).") from None
-    return opened(data)
+    return open_picture(data)
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
+def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
-    if channels not in (1, 3, 4) or 0 in array.shape or array.shape[0] * array.shape[1] > MOST_PIXELS:
+    if channels not in (1, 3, 4) or 0 in array.shape or array.shape[0] * array.shape[1] > MAX_PIXELS:
         raise BadPicture(
             "A picture's array has the shape (H, W), (H, W, 3) or (H, W, 4) and at most "
-            f"{MOST_PIXELS // 10**6} million pixels; got {array.shape}."
+            f"{MAX_PIXELS // 10**6} million pixels; got {array.shape}."
         )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
@@ -98,76 +99,76 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array)
 
 
-def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
-    """All of a picture in the middle of white; what is thin stays a pixel wide."""
+def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The whole picture in the middle of white, at least one pixel wide and high."""
     scale = min(width / image.width, height / image.height)
     inner = min(width, max(1, round(image.width * scale))), min(height, max(1, round(image.height * scale)))
-    small = image.resize(inner, Image.Resampling.LANCZOS)
-    whole = Image.new("RGB", (width, height), PAPER)
-    whole.paste(small, (round((width - inner[0]) / 2), round((height - inner[1]) / 2)))
-    return whole
+    page = Image.new("RGB", (width, height), WHITE)
+    corner = round((width - inner[0]) / 2), round((height - inner[1]) / 2)
+    page.paste(image.resize(inner, Image.Resampling.LANCZOS), corner)
+    return page
 
 
-def _decoded(data: bytes, name: str) -> Image.Image:
-    with decode.decoded(data, name) as (image, orientation):
-        flat = _flat(image)
-        del image
-    return _turned(flat, orientation)  # once the decoder has let go of its own copies
+def _from_bytes(data: bytes, name: str) -> Image.Image:
+    with decode_picture(data, name) as (image, orientation):
+        rgb = _to_rgb(image)
+        del image  # frees the decoder's copy of the pixels before `_upright` makes another
+    return _upright(rgb, orientation)
 
 
-def _given(image: Image.Image) -> Image.Image:
-    """A picture that was opened elsewhere; it stays as it is."""
-    decode.check_size(image.size, "The picture")
+def _from_image(image: Image.Image) -> Image.Image:
+    """A PIL image of the caller's, which stays as it is."""
+    check_size(image.size, "The picture")
     try:
         if image.tell():
             image.seek(0)
         image.load()
-        return _turned(_flat(image), image.getexif().get(ORIENTATION))
+        return _upright(_to_rgb(image), image.getexif().get(ORIENTATION))
     except BadPicture:
         raise
-    except Exception as error:  # of any plugin
+    except Exception as error:  # PIL's plugins raise nearly anything
         raise BadPicture(f"The picture is broken ({type(error).__name__}).") from None
 
 
-def _turned(image: Image.Image, orientation: object) -> Image.Image:
-    """Upright, by EXIF's orientation."""
-    turn = TURNED.get(orientation) if isinstance(orientation, int) else None
+def _upright(image: Image.Image, orientation: object) -> Image.Image:
+    """The picture turned by EXIF's orientation."""
+    turn = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """RGB on white."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB, transparent parts on white."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image)
+        return _to_eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        above = image if image.mode == "RGBA" else image.convert("RGBA")
-        flat = Image.new("RGB", image.size, PAPER)
-        flat.paste(above, mask=above)
-        return flat
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        rgb = Image.new("RGB", image.size, WHITE)
+        rgb.paste(rgba, mask=rgba)
+        return rgb
     return image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Modes I, I;16 and F as RGB, by the range they hold, a band of rows at a time.
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Modes I, I;16 and F as RGB, scaled by the largest value; PIL itself clips at 255.
 
-    Whole numbers of at most 255 are 8 bits, else 16. Floats of at most 1 are shares, of at most 255 are 8
-    bits, else 16. PIL itself would cut off at 255.
+    Whole numbers: 8 bits if none exceeds 255, else 16. Floats: 0..1 if none exceeds 1, else as whole numbers.
+    The values are read in bands of rows, to save memory.
     """
     width, height = image.size
     rows = max(1, (1 << 20) // width)
     bands = [(0, y, width, min(height, y + rows)) for y in range(0, height, rows)]
 
-    def values(band: tuple[int, int, int, int]) -> np.ndarray:
-        found = np.asarray(image.crop(band)).astype(np.float32)
-        return np.nan_to_num(found, copy=False, nan=0.0, posinf=np.inf, neginf=0.0)
+    def values(band: tuple[int, int, int, int]) -> Floats:
+        array = np.asarray(image.crop(band)).astype(np.float32)
+        return np.nan_to_num(array, copy=False, nan=0.0, posinf=np.inf, neginf=0.0)
 
-    most = 0.0
+    largest = 0.0
     for band in bands:
-        found = values(band)
-        most = max(most, float(found.max(initial=0, where=np.isfinite(found))))
-    top = 65535.0 if most > 255 else 255.0 if most > 1 or image.mode != "F" else 1.0
-    flat = Image.new("RGB", image.size)
+        array = values(band)
+        largest = max(largest, float(array.max(initial=0, where=np.isfinite(array))))
+    white = 65535.0 if largest > 255 else 255.0 if largest > 1 or image.mode != "F" else 1.0
+    rgb = Image.new("RGB", image.size)
     for band in bands:
-        grey = (values(band).clip(0, top) * (255 / top)).round().astype(np.uint8)
-        flat.paste(Image.fromarray(grey).convert("RGB"), band[:2])
-    return flat
+        grey = (values(band).clip(0, white) * (255 / white)).round().astype(np.uint8)
+        rgb.paste(Image.fromarray(grey).convert("RGB"), band[:2])
+    return rgb

@@ -14,104 +14,114 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import free_memory
-from ..attention import AttentionContext, installed
-from ..errors import NotEnoughMemory
+from ..attention import AttentionContext
+from ..errors import BadInput, NotEnoughMemory, shown
+from ..memory import free_bytes
 from ..model.model import Model
+from ..model.unet_attention import installed
 from ..prompt import Prompt
 from ..sampler import Sampler, guide
+from ..source import Steps, StepState
 
-CHECKPOINTED = 48 * 48  # latents from which on activations are computed again instead of kept
-INNER = 10  # Adam steps for each step's embedding (Mokady et al. 2023, section 4)
-LEAST = 2.0**-8  # that a loss is scaled by, below which half precision has no gradient at all
+METHODS = ("direct", "null_text", "negative_prompt", "ddim")
+MIN_CHECKPOINTED_PIXELS = 48 * 48  # of the latents: larger ones compute activations again to save memory
+MAX_INNER_STEPS = 10  # of Adam, for each step's embedding (Mokady et al. 2023, section 4)
+MIN_LOSS_SCALE = 2.0**-8  # below this, float16 gradients underflow to zero
 
 
-@torch.no_grad()
+def check_method(value: object) -> str:
+    """A method of inversion. Raises `BadInput`."""
+    if isinstance(value, str) and value in METHODS:
+        return value
+    raise BadInput(f"A method of inversion is one of {', '.join(METHODS)}; got {shown(value)}.")
+
+
+def check_inverse_sampler(value: object) -> str:
+    """The sampler of an inversion. Raises `BadInput`."""
+    if value in ("auto", "ddim"):
+        return "ddim"
+    raise BadInput(f"A real picture is inverted with sampler ddim, the only one here; got {shown(value)}.")
+
+
 def ddim_path(model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt) -> Tensor:
     """The path (N + 1, C, h, w), z_T first, that DDIM inversion takes from the latents z_0 (1, C, h, w).
 
     With the conditional prediction alone (guidance 1); on the way up to a time the network is asked at that
     time, so that sampling back asks the same times.
     """
-    way = ddim_steps(model, sampler, z_0, prompt)
-    while True:
-        try:
-            next(way)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+    return Steps(ddim_steps(model, sampler, z_0, prompt)).result
 
 
 def ddim_steps(
     model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt
-) -> Generator[tuple[int, Tensor], None, Tensor]:
-    """`ddim_path` as a generator: yields (steps done, latents), returns the path."""
-    path, size = [z_0], (z_0.shape[-2], z_0.shape[-1])
-    text = model.text([prompt], size)
-    for i in range(len(sampler) - 1, -1, -1):
+) -> Generator[StepState, None, Tensor]:
+    """`ddim_path` as a generator: yields a state for each step up, returns the path."""
+    path, N = [z_0], len(sampler)
+    context = partial(AttentionContext, conditional=1, latent=(z_0.shape[-2], z_0.shape[-1]))
+    text = model.text([prompt], context().latent)
+    for i in reversed(range(N)):
         with torch.no_grad():
-            out = model.predict(
-                path[-1], sampler.timesteps[i], text, AttentionContext(conditional=1, latent=size)
-            )
+            out = model.predict(path[-1], sampler.timesteps[i], text, context())
             path.append(sampler.step_back(path[-1], out, i))
-        yield len(path) - 1, path[-1]
+        yield StepState(index=N - i, total=N, latents=path[-1])
     return torch.cat(path[::-1])
 
 
 def null_text(
-    model: Model, sampler: Sampler, path: Tensor, prompt: Prompt, negative: Prompt, scale: float
-) -> Generator[tuple[int, Tensor], None, Tensor]:
+    model: Model, sampler: Sampler, path: Tensor, prompt: Prompt, negative: Prompt, guidance_scale: float
+) -> Generator[StepState, None, Tensor]:
     """Unconditional embeddings (N, S, d) under which the guided run follows `path` (N + 1, C, h, w).
 
-    Per step at most `INNER` steps of Adam on the squared distance to the path, begun from the step before,
-    with a learning rate of 0.01 (1 - i / 100), until it is below 1e-5 + 2e-5 i. Only the embedding is
+    Per step at most `MAX_INNER_STEPS` steps of Adam on the squared distance to the path, begun from the step
+    before, with a learning rate of 0.01 (1 - i / 100), until it is below 1e-5 + 2e-5 i. Only the embedding is
     learned: the conditional prediction is made once a step, and memory is that of one row's backward pass.
-    Yields (steps done, latents), after each step of Adam too, with the model as it was.
+    Yields a state after each step of Adam too, with the model as it was.
     """
-    size = (path.shape[-2], path.shape[-1])
-    text = model.embed(prompt)
-    start = model.embed(negative).float()
-    x, found = path[:1], []
+    N, size = len(sampler), (path.shape[-2], path.shape[-1])
+    context = partial(AttentionContext, conditional=1, latent=size)
+    text, embedding = model.embed(prompt), model.embed(negative).float()
+    z, embeddings = path[:1], []
     weights = [p for p in model.unet.parameters() if p.requires_grad]
-    # gradients of half precision would be 0: the loss is scaled up, and they are scaled down again
-    up = 2.0**16 if model.dtype == torch.float16 else 1.0
-    for i in range(len(sampler)):
+    # Half precision's gradients would underflow to zero: the loss is scaled up, they are scaled down again.
+    loss_scale = 2.0**16 if model.dtype == torch.float16 else 1.0
+    for i in range(N):
         t, goal = sampler.timesteps[i], path[i + 1, None].float()
         with torch.no_grad():
-            conditional = model.predict(x, t, text, AttentionContext(conditional=1, latent=size)).float()
-        own = start.clone().requires_grad_(True)
+            conditional = model.predict(z, t, text, context()).float()
+        learned = embedding.clone().requires_grad_(True)
         rate = 0.01 * max(0.0, 1 - i / 100)
-        optimizer = torch.optim.Adam([own], lr=rate)
-        for _ in range(INNER if rate > 0 else 0):
+        optimizer = torch.optim.Adam([learned], lr=rate)
+        for _ in range(MAX_INNER_STEPS if rate > 0 else 0):
             while True:
                 with _learning(model, weights, size):
-                    out = model.predict(
-                        x, t, own.to(model.dtype), AttentionContext(conditional=1, latent=size)
-                    ).float()
-                    after, _ = sampler.step(x.float(), out + scale * (conditional - out), i)
-                    loss = F.mse_loss(after, goal)
-                    (grad,) = torch.autograd.grad(loss * up, own)
-                if bool(grad.isfinite().all()) or up <= LEAST:
+                    out = model.predict(z, t, learned.to(model.dtype), context()).float()
+                    guided = out + guidance_scale * (conditional - out)
+                    loss = F.mse_loss(sampler.step(z.float(), guided, i)[0], goal)
+                    (gradient,) = torch.autograd.grad(loss * loss_scale, learned)
+                finite = bool(gradient.isfinite().all())
+                if finite or loss_scale <= MIN_LOSS_SCALE:
                     break
-                up /= 2
-            if bool(grad.isfinite().all()):
-                own.grad = grad / up
+                loss_scale /= 2
+            if finite:
+                learned.grad = gradient / loss_scale
                 optimizer.step()
             if loss.item() < 1e-5 + 2e-5 * i:
                 break
-            yield i, x
-        start = own.detach()
+            yield StepState(index=i, total=N, latents=z)
+        embedding = learned.detach()
         with torch.no_grad():
-            both = torch.cat([start.to(model.dtype), text])
-            out = model.predict(x, t, both, AttentionContext(conditional=1, latent=size))
-            x, _ = sampler.step(x, guide(out, 1, scale), i)
-        found.append(start.to(model.dtype))
-        yield i + 1, x
-    return torch.cat(found)
+            rows = torch.cat([embedding.to(model.dtype), text])
+            out = model.predict(z, t, rows, context())
+            z, _ = sampler.step(z, guide(out, 1, guidance_scale), i)
+        embeddings.append(embedding.to(model.dtype))
+        yield StepState(index=i + 1, total=N, latents=z)
+    return torch.cat(embeddings)
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def _learning(model: Model, weights: Sequence[Tensor], size: tuple[int, int]) ->
 
     Our processors stay in place for the backward pass, which may run layers again.
     """
-    checkpointing = size[0] * size[1] >= CHECKPOINTED and not model.unet.is_gradient_checkpointing
+    checkpointing = size[0] * size[1] >= MIN_CHECKPOINTED_PIXELS and not model.unet.is_gradient_checkpointing
     for weight in weights:
         weight.requires_grad_(False)
     if checkpointing:
@@ -145,13 +155,13 @@ def memory_needed(model: Model, size: tuple[int, int]) -> int:
     layers = config.layers_per_block
     widths, most = config.block_out_channels, layers if isinstance(layers, int) else max(layers)
     cells = sum(width * size[0] * size[1] / 4**level for level, width in enumerate(widths))
-    kept = 7 if size[0] * size[1] >= CHECKPOINTED else 33
+    kept = 7 if size[0] * size[1] >= MIN_CHECKPOINTED_PIXELS else 33
     return int(kept * (2 * most + 1) * cells * torch.finfo(model.dtype).bits // 8)
 
 
 def check_memory(model: Model, size: tuple[int, int]) -> None:
     """Raises `NotEnoughMemory` before null-text would run out of it."""
-    needed, free = memory_needed(model, size), free_memory.free(model.device)
+    needed, free = memory_needed(model, size), free_bytes(model.device)
     if free is not None and needed > free:
         raise NotEnoughMemory(
             f"null_text needs about {needed / 1e9:.1f} GB for a backward pass at this size; "

@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -14,10 +15,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ..errors import BadInput, shown
+
 BUDGET = 1 << 30
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 ASIDE = 600.0  # seconds after which a file that is written aside belongs to nobody
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def check_budget(value: object) -> int | None:
+    """Bytes for inversions on disk; None: the usual budget. Raises `BadInput`."""
+    if value is None or (isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0):
+        return None if value is None else int(value)
+    raise BadInput(f"inversion_bytes is a whole number of bytes of at least 0, or None; got {shown(value)}.")
 
 
 class InversionStore:

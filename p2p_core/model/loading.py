@@ -18,9 +18,10 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionX
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 
+from .. import assets
 from ..errors import UnknownModel, UnsupportedModel, shown
 
-BUNDLED = {"storybook": Path(__file__).resolve().parents[2] / "assets" / "storybook"}
+BUNDLED = {"storybook": assets.folder("storybook")}
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 MORE = ("text_encoder_2", "tokenizer_2")  # of SDXL
 FAMILIES: dict[str, Any] = {

@@ -13,15 +13,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..attention import AttentionContext, AttentionLayer, Processor, find_sites, installed
+from ..attention import AttentionContext, AttentionLayer
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..memory import decode_fits, empty_cache, free_bytes
 from ..prompt import Prompt
-from ..sampler import check_scheduler, guided
+from ..sampler import is_guided
+from ..schedulers import check_scheduler
 from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
 from .preview import LinearPreview
 from .text_encoder import Conditioning, TextEncoders, lent, weights_stamp
+from .unet_attention import Processor, find_attention_layers, installed
 
 
 class Model:
@@ -74,7 +76,7 @@ class Model:
             compile_regions(pipe.unet)
         self.unet = pipe.unet
         self._version = ""
-        self.sites = find_sites(self.unet)
+        self.sites = find_attention_layers(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
         self.factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
@@ -155,7 +157,7 @@ class Model:
 
     def guided(self, guidance_scale: float) -> bool:
         """Whether an unconditional row is run beside the conditional one."""
-        return guided(guidance_scale) and not self.texts.reads_guidance
+        return is_guided(guidance_scale) and not self.texts.reads_guidance
 
     @torch.no_grad()
     def text(
@@ -181,7 +183,7 @@ class Model:
         if isinstance(text, Tensor):
             text = Conditioning(rows=text)
         else:
-            call.projected = text.projected
+            call.projections = text.projections
         x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
         with installed(self._layers, self._processors):
             out = self.unet(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..attention import Projections
 from ..errors import UnsupportedModel, shown
 from ..prompt import Prompt
 
@@ -29,13 +30,13 @@ class Conditioning:
 
     rows: (B, S, d), the text encoder's output. added: SDXL's pooled text (B, e) and time ids (B, 6), by the
     UNet's names for them. guidance: (B, e), the embedded guidance scale of models that take it as an input,
-    or None. projected: its keys and values, by layer, filled by the first UNet call.
+    or None. projections: its keys and values in every layer, made in the first UNet call.
     """
 
     rows: Tensor
     added: dict[str, Tensor] | None = None
     guidance: Tensor | None = None
-    projected: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    projections: Projections = field(default_factory=Projections)
 
 
 class TextEncoders:

@@ -24,6 +24,7 @@ from p2p_app.components.history import History
 from p2p_app.components.region import Region, RegionValue, toggled
 from p2p_app.components.timeline import Timeline, TimelineValue
 from p2p_app.controls import Controls, controls_of, read
+from p2p_app.examples import with_steps
 from p2p_app.handlers import Handlers
 from p2p_app.queue import Turns
 from p2p_app.sessions import Session, Sessions
@@ -204,6 +205,7 @@ def test_a_fader_moved_while_a_source_is_made_waits_for_it(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     previews(monkeypatch)
+    handlers.examples = with_steps(handlers.examples, STEPS)
     begun(handlers)
     done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     name = "fresh" if how == "first" else "me"
@@ -1023,6 +1025,7 @@ def test_exploring_a_silent_word_says_why_not(handlers: Handlers) -> None:
 
 
 def test_the_walk_unlocks_in_order(handlers: Handlers) -> None:
+    handlers.examples = with_steps(handlers.examples, STEPS)
     guide = Guide.clean({"steps": [{"title": str(i)} for i in range(3)], "clicked": 0})
     assert guide["done"] == [False] * 3
     done = last(handlers.walk(wish(handlers, 1.0, guide=guide)))["guide"]["done"]

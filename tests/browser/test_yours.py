@@ -150,12 +150,12 @@ def test_an_upload_comes_as_it_is(tmp_path: Path) -> None:
 def test_inversions_are_kept_where_the_engine_is_told(tmp_path: Path) -> None:
     engine = Engine(device="cpu", inversions=str(tmp_path / "kept"), inversions_mb=7)
     engine.wait()
-    shelf = engine.p2p.shelf
+    shelf = engine.p2p.inversions
     assert (shelf.folder, shelf.budget) == (tmp_path / "kept", 7_000_000)
     for none in ("", None):
         without = Engine(device="cpu", inversions=none)
         without.wait()
-        assert without.p2p.shelf is None
+        assert without.p2p.inversions is None
 
 
 def test_what_a_method_costs_stays_said(handlers: Handlers, file: str) -> None:

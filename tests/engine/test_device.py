@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core import pipeline as engine_module
+from p2p_core.cache import keys
 from p2p_core.images.mask import mask_text
 from p2p_core.model import model as models_module
 
@@ -73,7 +73,7 @@ class Crossings(TorchDispatchMode):
 @pytest.fixture
 def on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What reads numbers outside of the loop has none to read here."""
-    monkeypatch.setattr(engine_module, "bytes_of", lambda _x: b"x")
+    monkeypatch.setattr(keys, "bytes_of", lambda _x: b"x")
     monkeypatch.setattr(models_module, "weights_stamp", lambda *_: "v")
     monkeypatch.setattr(models_module.Model, "decode", lambda *_: Image.new("RGB", (64, 64)))
     yield
@@ -81,12 +81,12 @@ def on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def steps(p2p: PromptToPrompt, source: Source, edits: list[Edit]) -> list[str]:
     """What crosses in the steps after an edit's first."""
-    plans, run = [p2p._plan(source, edit) for edit in edits], p2p._run(source)
-    states = [p2p._start(source) for _ in plans]
+    plans, run = [p2p.plan(source.prompt.text, edit, steps=source.steps) for edit in edits], p2p.dm(source)
+    states = [source.state(0) for _ in plans]
     found = []
     for i in range(source.steps):
         with Crossings() as crossings:
-            states = p2p._advance(source, i, states, plans, run)
+            states = p2p.edit_step(source, plans, states, run)
         found += crossings.found if i else []
     return found
 
@@ -103,13 +103,8 @@ def steps(p2p: PromptToPrompt, source: Source, edits: list[Edit]) -> list[str]:
 def test_nothing_crosses_in_a_step(on_meta: None, make: Any, dtype: str, sampler: str, scale: float) -> None:
     p2p = PromptToPrompt(make(), device="meta", dtype=dtype, cache_bytes=1 << 30)
     states = p2p.record(HOUSE, seed=3, steps=3, guidance_scale=scale, sampler=sampler)
-    source = None
     with Crossings() as crossings:
-        while source is None:
-            try:
-                next(states)
-            except StopIteration as stop:
-                source = stop.value
+        source = states.result
     recording = [what for what in crossings.found if "to the host" in what or "()" in what or "both" in what]
     assert not recording, "timesteps lie on the device, and no number is read back"
     for name, edits in EDITS.items():

@@ -55,8 +55,8 @@ WRONG: dict[str, tuple[Wrong, type[P2PError], str]] = {
     "latents whole numbers": (generate(latents=torch.zeros(1, 4, 16, 16).int()), errors.BadLatents, "floats"),
     "latents a list": (generate(latents=[0.0]), errors.BadLatents, "got list"),
     "edit text": (lambda p, s: p.edit(s, CASTLE), errors.BadEdit, "Expected an Edit; got str"),
-    "edit None": (lambda p, s: p.plan(HOUSE, None), errors.BadEdit, "Expected an Edit"),
-    "source text": (lambda p, s: p.edit(HOUSE, Edit(CASTLE)), errors.BadSource, "Expected a Source"),
+    "edit None": (lambda p, _: p.plan(HOUSE, None), errors.BadEdit, "Expected an Edit"),
+    "source text": (lambda p, _: p.edit(HOUSE, Edit(CASTLE)), errors.BadSource, "Expected a Source"),
     "one edit among many": (
         lambda p, s: p.edit_many(s, [Edit(CASTLE), 5]),
         errors.BadEdit,
@@ -82,14 +82,14 @@ WRONG: dict[str, tuple[Wrong, type[P2PError], str]] = {
     "kind unknown": (edit(kind="replace"), errors.BadEdit, "auto, swap, refine"),
     "self_pixels below 0": (edit(self_pixels=-5), errors.BadWindow, "self_pixels"),
     "JSON broken": (lambda p, s: p.edit(s, Edit.from_json("{")), errors.BadEdit, "not JSON"),
-    "map of an unknown word": (lambda p, s: s.attention("castle"), errors.UnknownWord, "'castle'"),
+    "map of an unknown word": (lambda _, s: s.attention("castle"), errors.UnknownWord, "'castle'"),
     "map of a layer that is a number": (
-        lambda p, s: s.attention("house", sites=5),
+        lambda _, s: s.attention("house", sites=5),
         errors.BadSource,
         "sites",
     ),
-    "recipe None": (lambda p, s: load_recipe(None), errors.BadRecipe, "None"),
-    "map of a far step": (lambda p, s: s.attention("house", step=99), errors.BadSteps, "0 to 7"),
+    "recipe None": (lambda *_: load_recipe(None), errors.BadRecipe, "None"),
+    "map of a far step": (lambda _, s: s.attention("house", step=99), errors.BadSteps, "0 to 7"),
 }
 
 
@@ -150,7 +150,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
         PromptToPrompt.from_pretrained(tmp_path)
 
 
-def test_a_hub_model_while_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_model_while_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     def offline(*_: object, **__: object) -> None:

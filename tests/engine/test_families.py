@@ -117,9 +117,9 @@ def test_sdxls_edits_are_what_the_paper_computes(xl: PromptToPrompt, size: tuple
 def test_sdxl_through_the_machinery_is_the_source_bit_for_bit(xl: PromptToPrompt) -> None:
     source = xl.generate(HOUSE, seed=3, steps=N, guidance_scale=SCALE)
     plan = make_plan(source.prompt, source.prompt, Edit(HOUSE, cross_steps=1.0, self_steps=1.0), N)
-    state = xl._start(source)
+    state = source.state(0)
     for i in range(N):
-        state = xl._advance(source, i, [state], [plan])[0]
+        state = xl.edit_step(source, [plan], [state])[0]
         assert torch.equal(state.latents, source.latents[i + 1, None])
 
 

@@ -64,11 +64,15 @@ def test_no_step_waits(name: str, tier: str) -> None:
     budget: Any = HOST if tier == "host" else 1 << 30
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda", cache_bytes=budget)
     source: Source = p2p.generate(HOUSE, **SETTINGS)
-    plan, run, state = p2p._plan(source, EDITS[name]), p2p._run(source), p2p._start(source)
+    plan, run, state = (
+        p2p.plan(source.prompt.text, EDITS[name], steps=source.steps),
+        p2p.dm(source),
+        source.state(0),
+    )
     for i in range(3):
         torch.cuda.set_sync_debug_mode("error" if i == 2 else "default")
         try:
-            state = p2p._advance(source, i, [state], [plan], run)[0]
+            state = p2p.edit_step(source, [plan], [state], run)[0]
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

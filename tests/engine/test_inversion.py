@@ -6,23 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Edit, PromptToPrompt, pipeline
+from p2p_core import Edit, PromptToPrompt, engine
 from p2p_core.attention import AttentionContext
 from p2p_core.errors import BadSource, BadSteps, P2PError
 from p2p_core.inversion.methods import ddim_path
-from p2p_core.sampler import Sampler
+from p2p_core.schedulers import make_sampler
 
 PROMPT = "a red house on a hill"
 
 
 def along(p2p: PromptToPrompt, *args, **settings):
-    states = p2p.record_along(*args, **settings)
-    seen = []
-    while True:
-        try:
-            seen.append(next(states))
-        except StopIteration as stop:
-            return stop.value, seen
+    states = p2p.iter_record_path(*args, **settings)
+    seen = list(states)
+    return states.result, seen
 
 
 def test_along_a_source_s_own_path_it_is_that_source(p2p: PromptToPrompt) -> None:
@@ -52,7 +48,7 @@ def test_steps_recorded_in_batches_are_those_recorded_one_by_one(
     monkeypatch.setattr(p2p.model, "predict", counted)
     found = []
     for at_once in (8, 1):
-        monkeypatch.setattr(pipeline, "ALONG", at_once)
+        monkeypatch.setattr(engine, "PATH_BATCH", at_once)
         source, seen = along(p2p, PROMPT, path)
         found.append(([p2p.cache.get(source.key, i) for i in range(11)], [s.denoised for s in seen]))
         assert calls == ([8, 3] if at_once > 1 else [1] * 11) and len(seen) == 11
@@ -94,7 +90,7 @@ def test_a_path_that_is_none(eps: PromptToPrompt, path: object) -> None:
 def test_a_step_back_undoes_a_step_that_sees_the_same_noise(prediction: str) -> None:
     """With the network's answer for the same noise and the same clean latents, there and back is nothing."""
     config = {"prediction_type": prediction, "clip_sample": False, "num_train_timesteps": 1000}
-    sampler = Sampler.of(config, 10)
+    sampler = make_sampler(config, 10)
     noise, x_0 = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for i in range(9):
         a, a_prev = sampler.alpha[i], sampler.alpha_prev[i]
@@ -109,7 +105,7 @@ def test_a_step_back_undoes_a_step_that_sees_the_same_noise(prediction: str) -> 
 
 def test_the_path_goes_up_and_comes_back(p2p: PromptToPrompt) -> None:
     """Many small steps: sampled at guidance 1 from its end, the path comes back near to its beginning."""
-    sampler = p2p.records.sampler(200)
+    sampler = p2p.store.sampler(200)
     z_0 = p2p.generate(PROMPT, seed=5, steps=20, guidance_scale=1.0).latents[-1:]
     path = ddim_path(p2p.model, sampler, z_0, p2p.prompt(PROMPT))
     assert path.shape == (201, 4, 16, 16) and torch.equal(path[-1:], z_0)

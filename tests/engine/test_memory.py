@@ -54,15 +54,15 @@ def test_a_sweep_that_runs_out_of_memory_goes_on_in_smaller_batches(
     faders = [WINDOWS[2].replace(weights={"snowy": n / 4}) for n in range(6)]
     expected = [result.latents for result in eps.edit_many(source, faders)]
     eps.forget_edits()
-    advance, sizes = eps._advance, []
+    step, sizes = eps.edit_step, []
 
-    def small(*args: Any) -> Any:
+    def small(*args: Any, **more: Any) -> Any:
         sizes.append(len(args[2]))
         if sizes[-1] > 2:
             raise torch.OutOfMemoryError("a GPU of two rows")
-        return advance(*args)
+        return step(*args, **more)
 
-    monkeypatch.setattr(eps, "_advance", small)
+    monkeypatch.setattr(eps, "edit_step", small)
     results = eps.edit_many(source, faders)
     for result, latents in zip(results, expected, strict=True):
         assert_close(result.latents, latents)
@@ -76,10 +76,10 @@ def test_a_single_edit_that_does_not_fit_says_so(
     source = eps.generate(HOUSE, **SETTINGS)
     eps.forget_edits()
 
-    def never(*_: Any) -> Any:
+    def never(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(eps, "_advance", never)
+    monkeypatch.setattr(eps, "edit_step", never)
     for call in (lambda: eps.edit(source, WINDOWS[1]), lambda: eps.edit_many(source, WINDOWS)):
         with pytest.raises(errors.NotEnoughMemory, match="64 x 64 pixels does not fit"):
             call()

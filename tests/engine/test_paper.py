@@ -18,11 +18,11 @@ from p2p_core.attention import (
     AttentionRecord,
     Injection,
     RowEdit,
+    RowEdits,
     Term,
     attend,
-    find_sites,
-    installed,
 )
+from p2p_core.model.unet_attention import find_attention_layers, installed
 from p2p_core.plan import make_plan
 from reference import side_by_side
 from reference.by_hand import controls, embed, loop_over_pixels
@@ -366,7 +366,7 @@ def test_unets_of_other_builds(name: str) -> None:
     call = AttentionContext(conditional=1, latent=(16, 16))
     with torch.no_grad():
         p2p.model.predict(torch.randn(1, 4, 16, 16), torch.tensor(5), torch.randn(1, 24, 32), call)
-    assert call.fired == [site.name for site in p2p.model.sites], "find_sites gives the order of execution"
+    assert call.fired == [site.name for site in p2p.model.sites], "in order of execution"
     assert len(call.fired) == len(p2p.pipe.unet.attn_processors)
     source = p2p.generate(HOUSE, seed=3, steps=N, guidance_scale=SCALE)
     edit, groups, asked = CASES["blend, subtract, add, windows and faders"]
@@ -456,16 +456,16 @@ def test_equal_prompts_through_the_machinery_are_the_source_bit_for_bit(
     """Every step really run, with the source's queries and keys injected into the target's row."""
     plan = make_plan(source.prompt, source.prompt, Edit(HOUSE, cross_steps=1.0, self_steps=self_steps), N)
     assert plan.steps[0].take.any() and not plan.steps[0].keep.any()
-    state = p2p._start(source)
+    state = source.state(0)
     for i in range(N):
-        state = p2p._advance(source, i, [state], [plan])[0]
+        state = p2p.edit_step(source, [plan], [state])[0]
         assert torch.equal(state.latents, source.latents[i + 1, None])
 
 
 def test_edited_maps_are_a_loop_over_pixels_and_tokens() -> None:
     """attend(Q_src, K_src, take V) + attend(Q*, K*, keep V) against the maps themselves."""
     unet = tiny.pipeline().unet
-    site = next(s for s in find_sites(unet) if s.kind == "cross")
+    site = next(s for s in find_attention_layers(unet) if s.kind == "cross")
     attn = unet.get_submodule(site.name)
     rng = np.random.default_rng(0)
     pixels, S, T, C = 12, 7, 7, attn.to_q.in_features
@@ -483,12 +483,12 @@ def test_edited_maps_are_a_loop_over_pixels_and_tokens() -> None:
         with torch.no_grad():
             q, k, v = attn.to_q(x), attn.to_k(text), attn.to_v(text)
             q_src, k_src = attn.to_q(x_src), attn.to_k(text_src)
-            record = AttentionRecord(cross={site.name: (Term(q_src, k_src, None),)})
+            record = AttentionRecord(cross={site.name: (Term(q_src, k_src),)})
             row = RowEdit(
                 take=torch.tensor(take), keep=torch.tensor(keep, dtype=torch.float32), self_pixels=0
             )
             call = AttentionContext(conditional=1, latent=(4, 3))
-            call.injection = Injection(record, [row], torch.device("cpu"), torch.float32)
+            call.injection = Injection(record, RowEdits([row], torch.device("cpu"), torch.float32))
             with installed({site: attn}):
                 got = attn.processor(attn, x, text, p2p=call)
         heads, d = site.heads, C // site.heads
@@ -508,7 +508,7 @@ def test_edited_maps_are_a_loop_over_pixels_and_tokens() -> None:
 
 
 def test_attend_is_explicit_attention() -> None:
-    site = next(s for s in find_sites(tiny.pipeline().unet) if s.kind == "cross")
+    site = next(s for s in find_attention_layers(tiny.pipeline().unet) if s.kind == "cross")
     q, k, v = torch.randn(2, 9, 16), torch.randn(2, 5, 16), torch.randn(2, 5, 16)
     parts = []
     for h in range(site.heads):
@@ -533,7 +533,7 @@ def test_every_site_fires_once_a_call(eps: PromptToPrompt) -> None:
         eps.model.predict(torch.randn(2, 4, 16, 16), torch.tensor(5), torch.randn(2, 24, 32), call)
     assert sorted(call.fired) == sorted(site.name for site in eps.model.sites)
     assert len(call.fired) == len(set(call.fired)) == len(eps.pipe.unet.attn_processors)
-    assert call.fired == [site.name for site in eps.model.sites], "find_sites gives the order of execution"
+    assert call.fired == [site.name for site in eps.model.sites], "in order of execution"
     for site in eps.model.sites:
         h, w = site.grid((16, 16))
         recorded = call.recorded.cross[site.name][0].q if site.kind == "cross" else None

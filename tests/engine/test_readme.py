@@ -1,19 +1,23 @@
-"""The README tells the truth: its Python runs, and the commands, options and files it names exist."""
+"""README and CONTRIBUTING tell the truth: their Python runs, their commands, options and files exist."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from p2p_core import Blend, Edit
 
 from ..unit.test_imports import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)(?: (\w+))?\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [(note, code) for language, note, code in BLOCKS if language == "python"]
-SHELL = "\n".join(code for language, _, code in BLOCKS if language == "sh")
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SHELL = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README + GUIDE, re.MULTILINE | re.DOTALL))
 
 
 @pytest.mark.parametrize("code", [code for note, code in PYTHON if not note])
@@ -48,15 +52,26 @@ def test_the_apps_options_and_variables_exist() -> None:
         assert name in code, f"{name} is in the README and not in the app"
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r'(?:\]\(|src=")([\w./-]+)[)"]', README))))
+@pytest.mark.parametrize("link", sorted(set(re.findall(r'(?:\]\(|src=")([\w./-]+)[)"]', README + GUIDE))))
 def test_the_files_it_links_to_exist(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-def test_the_files_of_its_table_exist() -> None:
-    folder = ""
-    for row in re.findall(r"^\| (`.*?) \|", README, re.MULTILINE):
-        for name in re.findall(r"`([\w./]+)`", row):
-            folder = name.rsplit("/", 1)[0] + "/" if "/" in name.rstrip("/") else folder
-            found = ROOT / name
-            assert found.exists() or (ROOT / folder / name).exists(), name
+@pytest.mark.parametrize("text", [README, GUIDE], ids=["README", "CONTRIBUTING"])
+def test_the_files_of_its_tables_exist(text: str) -> None:
+    folder, named, missing = "", 0, []
+    for row in re.findall(r"^(?:\| |\d+\. )(.*?`.*?)$", text, re.MULTILINE):
+        for name in re.findall(r"`(\w+/[\w./]*|\w+\.py)`", row):
+            folder = name.rstrip("/").rpartition("/")[0] or folder
+            if not (ROOT / name).exists() and not (ROOT / folder / name).exists():
+                missing.append(name)
+            named += 1
+    assert named > 15 and not missing
+
+
+def test_the_notebooks_names_are_mapped_to_arguments_that_exist() -> None:
+    rows = "\n".join(re.findall(r"^\| `\w+`.*$", README, re.MULTILINE))
+    called = re.findall(r"(Edit|Blend)\((\w+)=", rows)
+    assert {"AttentionReplace", "LocalBlend"} <= set(re.findall(r"\w+", rows)) and len(called) >= 3
+    for cls, name in called:
+        assert name in {field.name for field in fields({"Edit": Edit, "Blend": Blend}[cls])}, name

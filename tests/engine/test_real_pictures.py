@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler
 from PIL import Image
 
-from p2p_core import Blend, Edit, PromptToPrompt, Source, free_memory, load_recipe, recipe_of
+from p2p_core import Blend, Edit, PromptToPrompt, Source, load_recipe, recipe_of
 from p2p_core import source as source_module
 from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
 from p2p_core.inversion import methods
 from p2p_core.inversion.methods import ddim_path
-from p2p_core.sampler import Sampler
+from p2p_core.schedulers import make_sampler
+from p2p_core.source import Steps
 
 from .. import tiny
 
@@ -296,7 +297,7 @@ def test_checkpointing_gives_the_same_and_is_switched_off_again(
 ) -> None:
     asked: dict[str, Any] = {"method": "null_text", "steps": 3, "guidance_scale": SCALE}
     plain = p2p.invert(picture, PROMPT, **asked)
-    monkeypatch.setattr(methods, "CHECKPOINTED", 1)
+    monkeypatch.setattr(methods, "MIN_CHECKPOINTED_PIXELS", 1)
     again = p2p.invert(picture, PROMPT, **asked)
     torch.testing.assert_close(again.unconditional, plain.unconditional, atol=1e-5, rtol=1e-4)
     assert not p2p.pipe.unet.is_gradient_checkpointing
@@ -305,7 +306,7 @@ def test_checkpointing_gives_the_same_and_is_switched_off_again(
 def test_too_little_memory_is_told_before(
     p2p: PromptToPrompt, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(free_memory, "free", lambda _: 1000)
+    monkeypatch.setattr(methods, "free_bytes", lambda _: 1000)
     seen: list[Any] = []
     with pytest.raises(NotEnoughMemory, match="direct needs none"):
         p2p.invert(picture, PROMPT, method="null_text", steps=3, on_step=seen.append)
@@ -355,9 +356,9 @@ def test_the_memory_that_is_asked_for_is_what_a_backward_pass_takes(
     config: dict[str, Any], checkpointed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within a factor of two, for whatever UNet and size."""
-    monkeypatch.setattr(methods, "CHECKPOINTED", 1 if checkpointed else 1 << 30)
+    monkeypatch.setattr(methods, "MIN_CHECKPOINTED_PIXELS", 1 if checkpointed else 1 << 30)
     model = PromptToPrompt(tiny.pipeline(**config)).model
-    prompt, sampler = model.texts.parse(PROMPT), Sampler.of(model.pipe.scheduler.config, 2)
+    prompt, sampler = model.texts.parse(PROMPT), make_sampler(model.pipe.scheduler.config, 2)
     for size in ((16, 16), (32, 24)):
         held = Held(model.unet)
         path = torch.randn(3, 4, *size, generator=torch.Generator().manual_seed(0))
@@ -371,19 +372,15 @@ def test_the_memory_that_is_asked_for_is_what_a_backward_pass_takes(
 
 def test_half_precision_learns_the_same_embeddings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its gradients would be 0 without a scaled loss, and infinite with too large a scale."""
-    monkeypatch.setattr(methods, "INNER", 10)
+    monkeypatch.setattr(methods, "MAX_INNER_STEPS", 10)
     found = {}
     for dtype in ("fp32", "fp16"):
         p2p = PromptToPrompt(tiny.pipeline("v_prediction"), device="cpu", dtype=dtype)
-        model, sampler = p2p.model, p2p.records.sampler(4)
+        model, sampler = p2p.model, p2p.store.sampler(4)
         path = ddim_path(model, sampler, torch.full((1, 4, 16, 16), 0.3).to(p2p.dtype), p2p.prompt(PROMPT))
         empty = p2p.prompt("")
         learning = methods.null_text(model, sampler, path, p2p.prompt(PROMPT), empty, 7.5)
-        try:
-            while True:
-                next(learning)
-        except StopIteration as stop:
-            found[dtype] = stop.value.float() - model.embed(empty).float()
+        found[dtype] = Steps(learning).result.float() - model.embed(empty).float()
     one, other = (found[dtype].flatten() for dtype in ("fp32", "fp16"))
     assert other.norm() > 0.5 * one.norm() > 0
     assert float(F.cosine_similarity(one, other, dim=0)) > 0.9, float(F.cosine_similarity(one, other, dim=0))
@@ -391,23 +388,23 @@ def test_half_precision_learns_the_same_embeddings(monkeypatch: pytest.MonkeyPat
 
 def test_gradients_that_overflow_are_tried_again() -> None:
     p2p = PromptToPrompt(tiny.pipeline("v_prediction"), device="cpu", dtype="fp16")
-    model, sampler = p2p.model, p2p.records.sampler(2)
+    model, sampler = p2p.model, p2p.store.sampler(2)
     path = 200 * torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))  # far away
     learning = methods.null_text(model, sampler, path.half(), p2p.prompt(PROMPT), p2p.prompt(""), 7.5)
     for _ in range(3):
-        _, x = next(learning)
-    assert x.isfinite().all()
+        z = next(learning).latents
+    assert z.isfinite().all()
 
 
 def test_what_learns_nothing_takes_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """From step 100 on the learning rate is 0."""
     p2p = PromptToPrompt(tiny.pipeline(), device="cpu")
-    sampler, prompt = p2p.records.sampler(102), p2p.prompt(PROMPT)
+    sampler, prompt = p2p.store.sampler(102), p2p.prompt(PROMPT)
     path = torch.randn(103, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(methods, "INNER", 2)
+    monkeypatch.setattr(methods, "MAX_INNER_STEPS", 2)
     counts = dict.fromkeys(range(103), 0)
-    for done, _ in methods.null_text(p2p.model, sampler, path, prompt, p2p.prompt(""), SCALE):
-        counts[done] += 1
+    for state in methods.null_text(p2p.model, sampler, path, prompt, p2p.prompt(""), SCALE):
+        counts[state.index] += 1
     assert counts[50] == 3 and counts[101] == counts[102] == 1
 
 

@@ -175,9 +175,9 @@ def test_an_edit_as_a_source_holds_the_edited_maps(p2p: PromptToPrompt, source: 
     chained = result.as_source()
     full = Edit(edit.prompt, cross_steps=1.0, self_steps=1.0)
     plan = make_plan(chained.prompt, chained.prompt, full, N)
-    state = p2p._start(chained)
-    for i in range(N):
-        state = p2p._advance(chained, i, [state], [plan])[0]
+    state = chained.state(0)
+    for _ in range(N):
+        state = p2p.edit_step(chained, [plan], [state])[0]
     assert_close(state.latents[0], result.latents)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source
-from p2p_core.model.conditioning import KEPT, StepInputs
+from p2p_core.model.conditioning import MAX_BATCHES, StepInputs
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -102,14 +102,14 @@ EDITS = {
 def test_no_step_waits_for_the_device(eps: PromptToPrompt, name: str, sampler: str) -> None:
     """Every step but a plan's first: what it needs of the plan lies on the device by then."""
     source = eps.generate(HOUSE, seed=3, steps=6, sampler=sampler)
-    plans = [eps._plan(source, edit) for edit in EDITS[name]]
-    states, run = [eps._start(source) for _ in plans], eps._run(source)
+    plans = [eps.plan(source.prompt.text, edit, steps=source.steps) for edit in EDITS[name]]
+    states, run = [source.state(0) for _ in plans], eps.dm(source)
     for i in range(3):
         if i == 2:
             with NoWaiting():
-                states = eps._advance(source, i, states, plans, run)
+                states = eps.edit_step(source, plans, states, run)
         else:
-            states = eps._advance(source, i, states, plans, run)
+            states = eps.edit_step(source, plans, states, run)
     assert all(state.index == 3 for state in states)
 
 
@@ -127,12 +127,12 @@ def test_no_recorded_step_waits_for_the_device(eps: PromptToPrompt) -> None:
 def test_no_step_waits_for_a_gpu() -> None:
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
     source = p2p.generate(HOUSE, seed=3, steps=6)
-    plan, run = p2p._plan(source, EDITS["blend"][0]), p2p._run(source)
-    state = p2p._start(source)
+    plan, run = p2p.plan(source.prompt.text, EDITS["blend"][0], steps=source.steps), p2p.dm(source)
+    state = source.state(0)
     for i in range(4):
         torch.cuda.set_sync_debug_mode("error" if i == 2 else "default")
         try:
-            state = p2p._advance(source, i, [state], [plan], run)[0]
+            state = p2p.edit_step(source, [plan], [state], run)[0]
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -142,9 +142,10 @@ def test_a_run_remembers_few_batches(eps: PromptToPrompt, source: Source) -> Non
     prompts = [eps.prompt(text) for text in (HOUSE, CASTLE, "a cat", "a bear")]
     first = run.text(prompts[:1])
     assert run.text(prompts[:1]) is first
-    for prompt in prompts[1:]:
-        run.text([prompt])
-    assert len(run._texts) == KEPT and run.text(prompts[:1]) is not first
+    later = [run.text([prompt]) for prompt in prompts[1:]]
+    for prompt, text in list(zip(prompts[1:], later, strict=True))[-MAX_BATCHES:]:
+        assert run.text([prompt]) is text
+    assert run.text(prompts[:1]) is not first
 
 
 # --- what is made once in a run ---------------------------------------------------------------------
@@ -203,10 +204,10 @@ def test_a_step_asks_for_hardly_more_than_the_plain_unet(eps: PromptToPrompt, ed
     """Within 10 % of diffusers' own two rows, by the number of operations. The values are mixed in a run's
     first step only, so that added words cost a second attend per layer and little else."""
     source = eps.generate(HOUSE, seed=3, steps=4)
-    plan, run, state = eps._plan(source, edit), eps._run(source), eps._start(source)
-    state = eps._advance(source, 0, [state], [plan], run)[0]
+    plan, run, state = eps.plan(source.prompt.text, edit, steps=source.steps), eps.dm(source), source.state(0)
+    state = eps.edit_step(source, [plan], [state], run)[0]
     with Count() as ours:
-        eps._advance(source, 1, [state], [plan], run)
+        eps.edit_step(source, [plan], [state], run)
     text = eps.model.text([eps.prompt(""), eps.prompt(HOUSE)], (16, 16), 7.5, 1)
     x = torch.cat([source.latents[:1]] * 2)
     with torch.no_grad(), Count() as theirs:
@@ -218,29 +219,29 @@ def test_edits_of_edits_share_their_mixes(eps: PromptToPrompt) -> None:
     """One mix for all layers and steps that have it alike, so its product with the values is made once."""
     source = eps.generate(HOUSE, seed=3, steps=4)
     chained = eps.edit(source, Edit(LONGER, cross_steps=1.0, self_steps=0.0)).as_source()
-    run, second = eps._run(chained), Edit("a red cat on a big hill", cross_steps=1.0, self_steps=0.0)
+    run, second = eps.dm(chained), Edit("a red cat on a big hill", cross_steps=1.0, self_steps=0.0)
     eps.forget_edits()
-    plan, state = eps._plan(chained, second), eps._start(chained)
-    for i in range(2):
-        state = eps._advance(chained, i, [state], [plan], run)[0]
+    plan, state = eps.plan(chained.prompt.text, second, steps=chained.steps), chained.state(0)
+    for _ in range(2):
+        state = eps.edit_step(chained, [plan], [state], run)[0]
     records = [eps.cache.get(chained.key, i) for i in range(2)]
-    mixes = {id(t.mix) for r in records if r for terms in r.cross.values() for t in terms}
+    mixes = {t.mix for r in records if r for terms in r.cross.values() for t in terms}
     assert len(mixes) == 2, "take, and diag(keep)"
     with Count() as later:
-        state = eps._advance(chained, 2, [state], [plan], run)[0]
+        state = eps.edit_step(chained, [plan], [state], run)[0]
     with Count() as again:
-        eps._advance(chained, 3, [state], [plan], run)
+        eps.edit_step(chained, [plan], [state], run)
     assert again.count <= later.count
 
 
 def test_a_level_of_many_edits_brings_a_step_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     p2p = PromptToPrompt(tiny.pipeline(), cache_bytes={"device": 0, "host": 1 << 30})
     source = p2p.generate(HOUSE, seed=3, steps=3)
-    monkeypatch.setattr(p2p, "_rows_at_once", lambda _source: 2)
-    lifted, to_device = [], p2p.cache._mover.to_device
-    monkeypatch.setattr(p2p.cache._mover, "to_device", lambda x: lifted.append(1) or to_device(x))
+    monkeypatch.setattr(p2p, "_edits_at_once", lambda _size, rows: 2)
+    read, get = [], p2p.cache.get
+    monkeypatch.setattr(p2p.cache, "get", lambda *asked: read.append(asked[1]) or get(*asked))
     p2p.edit_many(source, [Edit(CASTLE, cross_steps=1.0, weights={"snowy": n / 4}) for n in range(6)])
-    assert len(lifted) <= source.steps + 1, "and the text's keys once"
+    assert read == list(range(source.steps))
 
 
 def test_maps_are_read_back_once(eps: PromptToPrompt) -> None:

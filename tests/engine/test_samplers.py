@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source, errors, load_recipe
-from p2p_core.sampler import SAMPLERS, Sampler, noise
+from p2p_core.sampler import noise
+from p2p_core.schedulers import SAMPLERS, make_sampler
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -63,7 +64,7 @@ def test_steps_are_diffusers(name: str, prediction: str, steps: int) -> None:
     """A whole run over a random network: the same times, and the same latents after each step."""
     config = dict(tiny.scheduler("v_prediction" if prediction == "zero SNR" else prediction).config)
     config["rescale_betas_zero_snr"] = prediction == "zero SNR"
-    scheduler, ours = theirs_of(name, config), Sampler.of(config, steps, name)
+    scheduler, ours = theirs_of(name, config), make_sampler(config, steps, name)
     scheduler.set_timesteps(steps)
     assert ours.timesteps.tolist() == scheduler.timesteps.tolist() and len(ours) == steps
     draws = noise((1, 4, 8, 8), 5, steps)
@@ -91,7 +92,7 @@ def test_steps_are_diffusers(name: str, prediction: str, steps: int) -> None:
 def test_every_spacing(name: str, spacing: str) -> None:
     config = {**tiny.scheduler().config, "timestep_spacing": spacing}
     for more in ({}, {"use_karras_sigmas": True}, {"final_sigmas_type": "sigma_min"}):
-        scheduler, ours = theirs_of(name, config | more), Sampler.of(config | more, 17, name)
+        scheduler, ours = theirs_of(name, config | more), make_sampler(config | more, 17, name)
         scheduler.set_timesteps(17)
         x, generator = noise((1, 4, 8, 8), 1, 17), torch.Generator().manual_seed(1)
         torch.randn(1, 4, 8, 8, generator=generator)
@@ -112,8 +113,8 @@ def test_a_source_is_diffusers_pipeline(p2p: PromptToPrompt, name: str) -> None:
     """From the seed alone: start latents and every step's noise come out of one generator."""
     asked = settings(name)
     source = p2p.generate(HOUSE, **asked)
-    pipe, own = p2p.pipe, p2p.pipe.scheduler
-    pipe.scheduler = theirs_of(name, own.config)
+    pipe, original = p2p.pipe, p2p.pipe.scheduler
+    pipe.scheduler = theirs_of(name, original.config)
     try:
         theirs = pipe(
             HOUSE,
@@ -125,9 +126,9 @@ def test_a_source_is_diffusers_pipeline(p2p: PromptToPrompt, name: str) -> None:
             output_type="latent",
         ).images
     finally:
-        pipe.scheduler = own
+        pipe.scheduler = original
     assert source.sampler == name
-    zero_snr = bool(own.config.rescale_betas_zero_snr)
+    zero_snr = bool(original.config.rescale_betas_zero_snr)
     assert relative(source.latents[-1:], theirs) <= tolerance(name, zero_snr)
 
 
@@ -156,9 +157,9 @@ def test_equal_prompts_are_the_source(p2p: PromptToPrompt, name: str) -> None:
 
     source = p2p.generate(HOUSE, **settings(name))
     plan = make_plan(source.prompt, source.prompt, Edit(HOUSE, cross_steps=1.0, self_steps=1.0), source.steps)
-    state = p2p._start(source)
+    state = source.state(0)
     for i in range(source.steps):
-        state = p2p._advance(source, i, [state], [plan])[0]
+        state = p2p.edit_step(source, [plan], [state])[0]
         assert torch.equal(state.latents, source.latents[i + 1, None])
     nowhere = Blend(source_words=("house",), target_words=("castle",), threshold=1.0, start=0.0)
     same = p2p.edit(source, Edit(CASTLE, cross_steps=0.0, self_steps=0.0, blend=nowhere))
@@ -189,11 +190,11 @@ def test_many_edits_and_edits_of_edits(p2p: PromptToPrompt, name: str) -> None:
 
 
 def test_only_what_is_used_is_kept(eps: PromptToPrompt) -> None:
-    kept = {name: eps.generate(HOUSE, **settings(name)) for name in NAMES}
-    assert {name for name, s in kept.items() if s.noise is not None} == {"lcm", "euler_ancestral"}
-    assert {name for name, s in kept.items() if s.denoised is not None} == {"dpmpp_2m"}
-    assert all(s.noise is None or s.noise.shape == (3, 4, 16, 16) for s in kept.values())
-    assert len({s.key for s in kept.values()}) == len(NAMES)
+    sources = {name: eps.generate(HOUSE, **settings(name)) for name in NAMES}
+    assert {name for name, s in sources.items() if s.noise is not None} == {"lcm", "euler_ancestral"}
+    assert {name for name, s in sources.items() if s.denoised is not None} == {"dpmpp_2m"}
+    assert all(s.noise is None or s.noise.shape == (3, 4, 16, 16) for s in sources.values())
+    assert len({s.key for s in sources.values()}) == len(NAMES)
     one = eps.generate(HOUSE, **settings("lcm", steps=1))
     assert one.noise is None and one.latents.shape[0] == 2
 

@@ -70,10 +70,35 @@ def test_the_dockerfile_holds_what_the_app_needs() -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "bench", "train", "evaluate", "clean"])
+@pytest.mark.parametrize(
+    "target", ["demo", "check", "unit", "test", "lint", "bench", "train", "evaluate", "clean"]
+)
 def test_the_makefiles_targets(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_scripts_and_styles_have_short_lines() -> None:
+    """As Python's have, by ruff; biome leaves a line long that it can't break, and doesn't format styles."""
+    long = [
+        f"{path.name}:{number}"
+        for kind in ("js", "css")
+        for path in sorted((ROOT / "p2p_app").rglob(f"*.{kind}"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 110
+    ]
+    assert not long
+
+
+def test_no_file_is_long() -> None:
+    """Of the packages and their scripts: at most 300 lines; the paper's file at most 160."""
+    packages = [*files("p2p_core", "p2p_app"), *(ROOT / "p2p_app").rglob("*.js")]
+    lines = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in packages
+    }
+    assert not {path: n for path, n in lines.items() if n > 300}
+    assert lines["p2p_core/prompt_to_prompt.py"] <= 160
+    assert sum(n for path, n in lines.items() if path.startswith("p2p_core/")) <= 5200
 
 
 def test_no_large_files() -> None:

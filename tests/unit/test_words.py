@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p_core import Prompt, align
+from p2p_core.alignment import Alignment
 from p2p_core.errors import BadEdit, UnknownWord
-from p2p_core.prompt import Alignment
 
 from .. import tiny
 
@@ -56,14 +56,14 @@ def test_a_prompt_is_tokenized_as_the_pipeline_does_it(text: str) -> None:
 @given(PLAIN)
 def test_every_token_of_a_short_prompt_has_a_word_or_punctuation(text: str) -> None:
     prompt = parse(text)
-    if not prompt.cut and prompt.end < LENGTH - 1:
+    if not prompt.truncated_words and prompt.end < LENGTH - 1:
         assert [t for piece in prompt.pieces for t in piece.tokens] == list(range(1, prompt.end))
 
 
 def test_punctuation_is_no_part_of_a_word() -> None:
     prompt = parse('a "red" house, (at night)!  …')
     assert [w.text for w in prompt.words] == ["a", "red", "house", "at", "night"]
-    assert [p.text for p in prompt.pieces if not p.core] == ['"', '"', ",", "(", ")!", "…"]
+    assert [p.text for p in prompt.pieces if not p.is_word] == ['"', '"', ",", "(", ")!", "…"]
     assert prompt.find("house") == prompt.find("house,") == prompt.find("HOUSE")
 
 
@@ -87,10 +87,10 @@ def test_an_unknown_word_lists_the_words_there_are(name: object) -> None:
 def test_a_long_prompt_is_cut_by_tokens_and_says_which_words_fell_off() -> None:
     text = "hippopotamus " * 3 + "red house"
     prompt = parse(text)
-    assert prompt.cut and prompt.cut[-1] == "house"
+    assert prompt.truncated_words and prompt.truncated_words[-1] == "house"
     assert prompt.end == LENGTH - 1
     assert prompt.find("house") == (), "a word that fell off has no tokens"
-    assert not parse("red house").cut
+    assert not parse("red house").truncated_words
 
 
 # --- alignment --------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def test_equal_prompts_give_the_identity(text: str, kind: str) -> None:
 @quick
 @given(st.lists(WORDS, min_size=1, max_size=4), st.lists(WORDS, min_size=1, max_size=2), st.integers(0, 4))
 def test_deleting_what_was_inserted_is_the_identity_on_kept_words(
-    words: list[str], added: list[str], at: int
+    words: list[str], inserted: list[str], at: int
 ) -> None:
     short = parse(" ".join(words))
-    long = parse(" ".join([*words[:at], *added, *words[at:]]))
+    long = parse(" ".join([*words[:at], *inserted, *words[at:]]))
     if long.end == LENGTH - 1:  # something may have fallen off
         return
     there, back = align(short, long), align(long, short)
@@ -229,8 +229,8 @@ def test_words_are_kept_along_a_longest_common_subsequence(source: list[str], ta
         every_subsequence(source, target), key=lambda p: (-len(p), [i for i, _ in p], [j for _, j in p])
     )
     alignment = align(parse(" ".join(source)), parse(" ".join(target)))
-    kept = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
-    assert kept == pairs
+    same = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
+    assert same == pairs
     for kind, s, t in kinds(alignment):
         assert (bool(s), bool(t)) == {"added": (False, True), "removed": (True, False)}.get(
             kind, (True, True)

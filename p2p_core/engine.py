@@ -1,0 +1,300 @@
+"""The engine: Algorithm 1 with everything reused that is known.
+
+A state depends on the source and on the plan's steps so far, and on nothing else. So every edit resumes at
+the longest prefix that any edit before it has computed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .cache.keys import key_of
+from .cache.states import StateCache
+from .cache.store import AttentionStore, needed
+from .cache.tiers import TieredCache
+from .errors import BadInput, shown
+from .local_blend import over
+from .memory import edits_at_once
+from .model.conditioning import StepInputs
+from .model.model import Model
+from .plan import Plan
+from .prompt import Prompt
+from .prompt_to_prompt import DM, Recorded, edit_step, record, record_path
+from .source import Layers, Result, Source, StepState
+from .start import Start
+from .tree import run_tree
+
+PATH_BATCH = 8  # steps of a given path in one call; more gain little
+MAX_PROMPTS = 256  # tokenized prompts that are remembered
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Engine:
+    """Runs sources and edits of one model, one step at a time under `lock`, from any thread."""
+
+    def __init__(self, model: Model, cache: TieredCache) -> None:
+        self.model = model
+        self.lock = threading.RLock()
+        self.store = AttentionStore(model, cache)
+        self._states = StateCache(*model.nbytes())
+        self._prompts: dict[str, Prompt] = {}
+        self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
+        self._last_version = model.version()
+
+    @property
+    def cache(self) -> TieredCache:
+        """Where recorded sources lie: `nbytes`, `budget`, and for each tier `bytes_in(tier)`."""
+        return self.store.cache
+
+    @property
+    def pipe(self) -> Any:
+        """The diffusers pipeline. Its processors are changed only while a step runs."""
+        return self.model.pipe
+
+    @property
+    def model_name(self) -> str:
+        return self.model.name
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    def prompt(self, text: str) -> Prompt:
+        """`text` with its words and their token positions."""
+        known = self._prompts.get(text) if isinstance(text, str) else None
+        if known is None:
+            known = self.model.texts.parse(text)
+            if len(self._prompts) >= MAX_PROMPTS:
+                self._prompts.clear()
+            self._prompts[text] = known
+        return known
+
+    def version(self) -> str:
+        """The model's version. When it changes (a LoRA, say) what edits had computed is forgotten; what was
+        recorded of sources stays what it was, and edits of them run with the model as it is."""
+        with self.lock:
+            before, self._last_version = self._last_version, self.model.version()
+            if before != self._last_version:
+                self.forget_edits()
+            return self._last_version
+
+    def locked(self, steps: Generator[T, None, R]) -> Generator[T, None, R]:
+        """The same steps, each computed under the lock, which is free between them."""
+        while True:
+            with self.lock:
+                self._clear_dropped()
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]
+            yield step
+
+    # --- sources ------------------------------------------------------------------------------------
+
+    def run_source(self, start: Start) -> Generator[StepState, None, Source]:
+        """Run and record a source: yields its states, returns it."""
+        begun, sampler = time.perf_counter(), start.sampler
+        key, dm = start.key(id(self.model), self.version()), start.dm(self.model)
+        if len(start.path) == 1:
+            steps = record(dm, start.prompt, start.path)
+        else:
+            batch = min(PATH_BATCH, self._edits_at_once(start.size, rows=1))
+            steps = record_path(dm, start.prompt, start.path, batch=batch)
+        states: list[StepState] = []
+        with self.lock:
+            self._clear_dropped()
+            done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
+        try:
+            for state in self.locked(self._caching(key, steps)):
+                states.append(state)
+                yield state
+            done = True
+        finally:
+            if not done:  # stopped half way, so nobody can name this source
+                self._drop(key)
+        latents = torch.cat([start.path[:1], *(state.latents for state in states)])
+        clean = [state.denoised for state in states[:-1] if state.denoised is not None]
+        return Source(
+            prompt=start.prompt,
+            seed=start.seed,
+            steps=len(sampler),
+            guidance_scale=start.guidance_scale,
+            negative_prompt=start.negative.text,
+            height=start.size[0] * self.model.factor,
+            width=start.size[1] * self.model.factor,
+            image=self._states.image(key, b"", lambda: self.decode(latents[-1])),
+            latents=latents,
+            seconds=time.perf_counter() - begun,
+            key=key,
+            engine=self,
+            unconditional=start.unconditional,
+            sampler=sampler.name,
+            noise=start.step_noise,
+            denoised=torch.cat(clean) if sampler.history and clean else None,
+            solver=sampler,
+        )
+
+    def _caching(self, key: str, steps: Recorded) -> Generator[StepState, None, None]:
+        for state, maps in steps:
+            self.cache.keep(key, state.index - 1, maps)
+            yield state
+
+    # --- edits --------------------------------------------------------------------------------------
+
+    def dm(self, source: Source) -> DM:
+        """The model as edits of a source ask it. What it makes of texts and plans holds for one run."""
+        self.version()
+        negative = self.prompt(source.negative_prompt)
+        return DM(
+            inputs=StepInputs(self.model, source.latent_size, source.guidance_scale),
+            sampler=self.store.solver(source),
+            unconditional=negative if source.unconditional is None else source.unconditional,
+            step_noise=source.noise,
+        )
+
+    def run_edits(self, source: Source, plans: Sequence[Plan]) -> Generator[StepState, None, list[Result]]:
+        """Edits of a source as a tree: yields the state of each step that it runs, returns the results."""
+        begun, dm = time.perf_counter(), self.dm(source)
+        known = [self._states.longest_prefix(source, plan) for plan in plans]
+        rows = 2 if self.model.guided(source.guidance_scale) else 1
+        step = partial(self.edit_step, source, dm=dm)
+        batch = self._edits_at_once(source.latent_size, rows=rows)
+        states, computed = yield from run_tree(source, plans, known, step, batch=batch)
+        return [
+            self._result(source, plan, state, count, begun)
+            for plan, state, count in zip(plans, states, computed, strict=True)
+        ]
+
+    def edit_step(
+        self, source: Source, plans: Sequence[Plan], states: Sequence[StepState], dm: DM | None = None
+    ) -> list[StepState]:
+        """The next step of distinct edits, all at one index, with the source's record from where it lies.
+
+        dm: of the run that these steps belong to. The new states are kept.
+        """
+        dm, i = dm or self.dm(source), states[0].index
+        with self.lock:
+            self._clear_dropped()
+            maps = self.store.of(source, i, _most_needed(source, plans, i), dm.inputs)
+            if i + 1 < source.steps:
+                self.store.prefetch(source, i + 1, _most_needed(source, plans, i + 1))
+            after = edit_step(dm, source, maps, plans, states)
+            for plan, state in zip(plans, after, strict=True):
+                self._states.put(source, plan, state)
+        return after
+
+    def _result(self, source: Source, plan: Plan, state: StepState, computed: int, begun: float) -> Result:
+        image = source.image
+        if not plan.changes_nothing:
+            key = (source.key, plan.digest(source.steps))
+            image = self._states.image(*key, lambda: self.decode(state.latents))
+        mask = None if state.mask is None else state.mask.float().cpu().numpy()
+        if mask is not None and plan.edit.blend is not None and plan.edit.blend.keep_pixels:
+            image = over(image, source.pixels, mask)
+        return Result(
+            image=image,
+            latents=state.latents[0],
+            plan=plan,
+            mask=mask,
+            steps_total=source.steps,
+            steps_computed=computed,
+            seconds=time.perf_counter() - begun,
+            source=source,
+        )
+
+    def edited_source(self, result: Result) -> Source:
+        """`Result.as_source`: the edit's path of latents, and its maps as sums of terms (`compose`)."""
+        source, plan = result.source, result.plan
+        states, dm = [source.state(0)], self.dm(source)
+        for k in range(1, source.steps + 1):
+            known = self._states.state(source, plan, k)
+            states.append(known or self.edit_step(source, [plan], states[-1:], dm)[0])  # forgotten since
+        clean = [state.denoised for state in states[1:-1] if state.denoised is not None]
+        return replace(
+            source,
+            prompt=plan.target,
+            image=result.image,
+            latents=torch.cat([state.latents for state in states]),
+            seconds=result.seconds,
+            key=key_of(source.key, plan.digest(source.steps)),
+            origin=(source, plan),
+            denoised=torch.cat(clean) if dm.sampler.history and clean else None,
+        )
+
+    def _edits_at_once(self, size: tuple[int, int], *, rows: int) -> int:
+        """Edits in one batch: as many as fit into what is free. rows: of the UNet's, for each."""
+        return edits_at_once(self.model.unet, size, self.dtype, rows, self.device)
+
+    # --- pictures, maps, memory ---------------------------------------------------------------------
+
+    def decode(self, latents: Tensor) -> Image.Image:
+        """Latents (C, h, w) or (1, C, h, w) -> picture."""
+        with self.lock:
+            return self.model.decode(latents)
+
+    def preview(self, state: StepState) -> Image.Image:
+        """A quick picture of where a run is heading."""
+        with self.lock:
+            return self.model.preview(state.latents if state.denoised is None else state.denoised)
+
+    def attention(
+        self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
+    ) -> np.ndarray:
+        """See `Source.attention`."""
+        with self.lock:
+            return self.store.attention(self.check_source(source), word, step, sites)
+
+    def forget(self, source: Source) -> None:
+        """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
+        with self.lock:
+            self.cache.drop(source.key)
+            self._states.drop(source.key)
+
+    def forget_edits(self) -> None:
+        """Forget every edit's states, but keep what was recorded of sources."""
+        self._states.clear()
+
+    def check_source(self, source: object) -> Source:
+        """A source of this engine. Raises `BadInput`."""
+        if not isinstance(source, Source):
+            raise BadInput(
+                f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
+            )
+        if source.engine is not self:
+            raise BadInput("This Source was made by another PromptToPrompt; edit it with source.engine.")
+        return source
+
+    def _drop(self, key: str) -> None:
+        """Forget what was recorded under a key: now if no other thread runs the model, else before the next
+        step. A generator may be closed by the garbage collector, in any thread, which must not wait here."""
+        self._dropped.append(key)
+        if self.lock.acquire(blocking=False):
+            try:
+                self._clear_dropped()
+            finally:
+                self.lock.release()
+
+    def _clear_dropped(self) -> None:
+        while self._dropped:
+            self.cache.drop(self._dropped.popleft())
+
+
+def _most_needed(source: Source, plans: Sequence[Plan], i: int) -> float:
+    """What step i of some edits wants recorded of the source."""
+    return max(needed(plan.steps[i], source.latent_size) for plan in plans)

@@ -1,0 +1,54 @@
+"""What a source is recorded from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .cache.keys import key_of
+from .model.conditioning import StepInputs
+from .model.model import Model
+from .prompt import Prompt
+from .prompt_to_prompt import DM
+from .sampler import Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a source is recorded from.
+
+    path: z_T (1, C, h, w), or the whole path (N + 1, C, h, w) that the source is pinned to. seed: of z_T;
+    None: the caller gave the latents. unconditional: (N, S, d), an embedding for each step in the negative
+    prompt's place. step_noise: (N - 1, C, h, w), of a stochastic sampler.
+    """
+
+    prompt: Prompt
+    negative: Prompt
+    sampler: Sampler
+    guidance_scale: float
+    path: Tensor
+    seed: int | None = None
+    unconditional: Tensor | None = None
+    step_noise: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the latents."""
+        return self.path.shape[-2], self.path.shape[-1]
+
+    def dm(self, model: Model) -> DM:
+        """The model as this source asks it."""
+        return DM(
+            inputs=StepInputs(model, self.size, self.guidance_scale),
+            sampler=self.sampler,
+            unconditional=self.negative if self.unconditional is None else self.unconditional,
+            step_noise=self.step_noise,
+        )
+
+    def key(self, *model: object) -> str:
+        """Names all that the source depends on. model: what tells its model and weights apart."""
+        texts = (self.prompt.ids, self.negative.ids, self.guidance_scale)
+        return key_of(
+            *model, *texts, self.size, self.sampler.numbers, self.path, self.step_noise, self.unconditional
+        )
