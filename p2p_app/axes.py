@@ -1,21 +1,26 @@
-"""What can be explored: every control as an axis with its values. Runs no model."""
+"""What can be explored: every control as an axis with its values, and the sheet of pictures over two of them.
+Runs no model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from .controls import Controls
 
-MOST_CELLS = 48
+if TYPE_CHECKING:
+    from p2p_core import Source
+
 Settings = Mapping[str, Any]
 Put = Callable[[Controls, Settings, float], tuple[Controls, Settings]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One control. values(n): n values over its range. put: the controls and source settings at a value."""
+    """One control. put: the controls and source settings at a value."""
 
     name: str
     label: str
@@ -32,39 +37,32 @@ class Axis:
             return [self.high]
         return [round(self.low + (self.high - self.low) * i / (n - 1), 4) for i in range(n)]
 
-    def caption(self, value: float, steps: int) -> str:
+    def caption(self, value: float) -> str:
         if self.name.startswith("window:"):
             return f"{value:.0%}"
-        return (
-            f"{value:.0f}"
-            if self.whole
-            else f"{value:+.2f}"
-            if self.name.startswith("fader:")
-            else f"{value:.2f}"
-        )
+        if self.whole:
+            return f"{value:.0f}"
+        return f"{value:+.2f}" if self.name.startswith("fader:") else f"{value:.2f}"
 
 
 def _window(lane: str) -> Put:
     def put(controls: Controls, settings: Settings, value: float) -> tuple[Controls, Settings]:
-        start = min(controls.timeline[lane][0], value)
-        return replace(controls, timeline={**controls.timeline, lane: [start, value]}), settings
+        start = min(getattr(controls.timeline, lane)[0], value)
+        return replace(controls, timeline=controls.timeline.replace(**{lane: [start, value]})), settings
 
     return put
 
 
 def _fader(key: str) -> Put:
     def put(controls: Controls, settings: Settings, value: float) -> tuple[Controls, Settings]:
-        weights = {**controls.desk["weights"], key: value}
-        return replace(controls, desk={**controls.desk, "weights": weights}), settings
+        weights = {**controls.desk.weights, key: value}
+        return replace(controls, desk=controls.desk.replace(weights=weights)), settings
 
     return put
 
 
-def _region(name: str) -> Put:
-    def put(controls: Controls, settings: Settings, value: float) -> tuple[Controls, Settings]:
-        return replace(controls, region={**controls.region, name: value}), settings
-
-    return put
+def _threshold(controls: Controls, settings: Settings, value: float) -> tuple[Controls, Settings]:
+    return replace(controls, region=controls.region.replace(threshold=value)), settings
 
 
 def _setting(name: str, kind: type) -> Put:
@@ -83,29 +81,19 @@ def axes(controls: Controls, settings: Settings, *, fresh: bool = True) -> dict[
         Axis(name="window:cross", label="layout window", low=0, high=1, put=_window("cross")),
         Axis(name="window:self", label="shape window", low=0, high=1, put=_window("self")),
     ]
-    for word in controls.desk["words"]:
-        if not word["cut"]:
-            found.append(
-                Axis(
-                    name=f"fader:{word['key']}",
-                    label=f"fader of “{word['text']}”",
-                    low=-2,
-                    high=2,
-                    put=_fader(word["key"]),
-                )
-            )
-    if controls.region["chosen"]:
-        found.append(
-            Axis(name="region", label="threshold of the region", low=0.1, high=0.9, put=_region("threshold"))
-        )
+    found += [
+        Axis(name=f"fader:{word.key}", label=f"fader of “{word.text}”", low=-2, high=2, put=_fader(word.key))
+        for word in controls.desk.words
+        if not word.cut
+    ]
+    if controls.region.chosen:
+        found.append(Axis(name="region", label="threshold of the region", low=0.1, high=0.9, put=_threshold))
     if fresh:
-        seed = settings["seed"]
-        found.append(
-            Axis(name="seed", label="seed", low=seed, high=seed, put=_setting("seed", int), whole=True)
-        )
-        found.append(
-            Axis(name="guidance", label="guidance", low=1, high=13, put=_setting("guidance_scale", float))
-        )
+        seed, scale = settings["seed"], _setting("guidance_scale", float)
+        found += [
+            Axis(name="seed", label="seed", low=seed, high=seed, put=_setting("seed", int), whole=True),
+            Axis(name="guidance", label="guidance", low=1, high=13, put=scale),
+        ]
     return {axis.name: axis for axis in found}
 
 
@@ -120,12 +108,24 @@ class Cell:
 
 def cells(x: Axis, y: Axis | None, n: int, m: int, controls: Controls, settings: Settings) -> list[Cell]:
     """Row by row: x runs along a row, y from row to row."""
-    steps = int(settings["steps"])
     found = []
     for below in y.values(m) if y else [0.0]:
-        there, those = y.put(controls, settings, below) if y else (controls, settings)
+        row = y.put(controls, settings, below) if y else (controls, settings)
         for along in x.values(n):
-            here, these = x.put(there, those, along)
-            captions = (x.caption(along, steps), *((y.caption(below, steps),) if y else ()))
+            here, these = x.put(*row, along)
+            captions = (x.caption(along), *((y.caption(below),) if y else ()))
             found.append(Cell(controls=here, settings=these, captions=captions))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The last exploration of a page. source: what its cells are edits of, unless their settings differ."""
+
+    source: Source
+    source_path: str
+    cells: Sequence[Cell]
+    images: Sequence[Image.Image]
+    columns: int
+    along: str
+    down: str

@@ -27,11 +27,11 @@ class Blocks(gr.Blocks):
         """What a handler gave, as the page takes it. An update by component concerns only its components."""
         by_component = isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions)
         numbers = {component._id for component in predictions} if by_component else set()
-        told = copy.copy(block_fn)
-        told.outputs = [block for block in block_fn.outputs if block._id in numbers]
-        if told.outputs and len(told.outputs) == len(numbers):
-            some = iter(await super().postprocess_data(told, predictions, state))
-            sent = [next(some) if block._id in numbers else gr.skip() for block in block_fn.outputs]
+        some_fn = copy.copy(block_fn)
+        some_fn.outputs = [block for block in block_fn.outputs if block._id in numbers]
+        if some_fn.outputs and len(some_fn.outputs) == len(numbers):
+            values = iter(await super().postprocess_data(some_fn, predictions, state))
+            sent = [next(values) if block._id in numbers else gr.skip() for block in block_fn.outputs]
         else:  # Gradio takes it, or says what isn't an output
             sent = await super().postprocess_data(block_fn, predictions, state)
         for block in block_fn.outputs:

@@ -14,11 +14,13 @@ from .engine import Engine
 from .examples import examples_for
 from .handlers import Handlers
 from .layout import build_page
-from .sessions import MOST_SESSIONS, Sessions
+from .sessions import MAX_SESSIONS, Sessions
 from .theme import THEME
 from .wiring import wire
 
 FOLDER = Path(__file__).resolve().parent
+# In this order: what stands later wins, and the sizes of screens win over everything.
+STYLES = ("page", "source", "edit", "side", "desk", "hold", "tabs", "painting", "guide", "screens")
 
 matplotlib.use("Agg")  # gradio imports it lazily with the first event, which then waits a second
 
@@ -28,13 +30,13 @@ def build_app(engine: Engine) -> gr.Blocks:
     sessions = Sessions(forget=lambda source: engine.p2p.forget(source))
     handlers = Handlers(engine, sessions)
     examples = examples_for(engine.bundled, engine.steps)
-    look = {"title": "prompt → prompt", "fill_width": True}
-    with Blocks(**look, analytics_enabled=False, delete_cache=(3600, 7200)) as demo:
+    with Blocks(
+        title="prompt → prompt", fill_width=True, analytics_enabled=False, delete_cache=(3600, 7200)
+    ) as demo:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
         page = build_page(examples, engine.guidance, engine.status(), hello)
-        add_api(
-            Api(engine, sessions, handlers.turns), engine.guidance
-        )  # first: it has the first claim to its names
+        api = Api(engine, sessions, handlers.runner.turns)
+        add_api(api, engine.guidance)  # before the wiring: the endpoints get the names they ask for
         wire(demo, page, handlers)
     demo.queue(max_size=64)
     return demo
@@ -44,12 +46,12 @@ def launch_options() -> dict[str, Any]:
     """Keyword arguments for `launch` that belong to the app."""
     return {
         "theme": THEME,
-        "css_paths": [FOLDER / "styles" / "app.css"],
+        "css_paths": [FOLDER / "styles" / f"{name}.css" for name in STYLES],
         "favicon_path": FOLDER / "favicon.png",
         "footer_links": ["api"],  # the style sheet hides the footer; the header links there
         "run_history": False,
         "ssr_mode": False,
-        "max_file_size": "64mb",  # as `p2p_core.images.decode.MOST_BYTES`
+        "max_file_size": "64mb",  # as the engine takes them
         # events under way at once; every open page has one (`Handlers.stay`)
-        "max_threads": 4 * MOST_SESSIONS,
+        "max_threads": 4 * MAX_SESSIONS,
     }

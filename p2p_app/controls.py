@@ -1,18 +1,20 @@
-"""The page's controls and what they mean: from boards to an `Edit`, and from a plan to boards."""
+"""The page's controls and what they mean: from boards to an `Edit`, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .components import desk as desks
-from .components.desk import Desk
-from .components.region import Region
-from .components.timeline import Timeline
+from .components.desk import MAX_WEIGHT, MIN_WEIGHT, DeskValue, weights_by_number, with_words, word_keys
+from .components.region import RegionValue
+from .components.timeline import TimelineValue
 from .engine import Engine
 from .examples import Example
+
+if TYPE_CHECKING:
+    from p2p_core import Blend, Edit, Plan
 
 Partners = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
 
@@ -24,16 +26,11 @@ class Controls:
     extra: fields of an `Edit` that no control shows, as a recipe brought them along.
     """
 
-    prompt: str
-    desk: dict[str, Any]
-    timeline: dict[str, Any]
-    region: dict[str, Any]
+    prompt: str = ""
+    desk: DeskValue = field(default_factory=DeskValue)
+    timeline: TimelineValue = field(default_factory=TimelineValue)
+    region: RegionValue = field(default_factory=RegionValue)
     extra: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def fresh(cls, prompt: str = "", **changes: Any) -> Controls:
-        boards = {"desk": Desk.clean(None), "timeline": Timeline.clean(None), "region": Region.clean(None)}
-        return cls(prompt=prompt, **{**boards, **changes})
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,8 @@ class Reading:
     """The controls read against a source prompt: consistent boards, and the edit they ask for."""
 
     controls: Controls
-    edit: Any
-    plan: Any
+    edit: Edit
+    plan: Plan
     partners: Partners
 
     @property
@@ -52,151 +49,179 @@ class Reading:
 
 def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> Reading:
     """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`."""
-    core, p2p = engine.core, engine.p2p
-    timeline = Timeline.clean(controls.timeline)
-    bare = core.Edit(
+    timeline = controls.timeline
+    bare: Edit = engine.core.Edit(
         controls.prompt,
-        cross_steps=tuple(timeline["cross"]),
-        self_steps=tuple(timeline["self"]),
-        weight_steps=tuple(timeline["faders"]),
+        cross_steps=tuple(timeline.cross),
+        self_steps=tuple(timeline.self),
+        weight_steps=tuple(timeline.faders),
         **controls.extra,
     )
-    plan = p2p.plan(source_prompt, bare, steps=steps)
-    partners = _partners(plan)
+    plan = engine.p2p.plan(source_prompt, bare, steps=steps)
+    partners = partners_of(plan)
     words = plan.target.words
-    desk = desks.with_words(
+    desk = with_words(
         controls.desk,
         [word.text for word in words],
         [partners[n][0] for n in range(len(words))],
         [not word.tokens for word in words],
     )
-    region = _region(plan, partners, desk, controls.region)
-    names = [[word["key"], word["text"]] for word in desk["words"] if not word["cut"]]
-    timeline = Timeline.clean({**timeline, "steps": steps, "names": names})
-    weights = {f"#{n}": weight for n, weight in desks.weights_by_number(desk).items()}
+    region = _region_words(plan, partners, desk, controls.region)
+    names = [[word.key, word.text] for word in desk.words if not word.cut]
+    timeline = timeline.replace(steps=steps, names=names)
     edit = bare.replace(
-        cross_steps=_cross(timeline, desk),
-        weights=weights,
-        blend=_blend(core, plan, partners, desk, region),
+        cross_steps=_cross_steps(timeline, desk),
+        weights={f"#{n}": weight for n, weight in weights_by_number(desk).items()},
+        blend=_blend(engine, plan, partners, desk, region),
     )
-    plan = p2p.plan(source_prompt, edit, steps=steps)
     return Reading(
         controls=replace(controls, desk=desk, region=region, timeline=timeline),
         edit=edit,
-        plan=plan,
+        plan=engine.p2p.plan(source_prompt, edit, steps=steps),
         partners=partners,
     )
 
 
-def _cross(timeline: dict[str, Any], desk: dict[str, Any]) -> Any:
+def _cross_steps(timeline: TimelineValue, desk: DeskValue) -> Any:
     """The window of cross-attention, with those of single words of the prompt."""
-    own = {
-        f"#{n}": tuple(timeline["words"][word["key"]])
-        for n, word in enumerate(desk["words"])
-        if word["key"] in timeline["words"] and not word["cut"]
+    windows = {
+        f"#{n}": tuple(timeline.words[word.key])
+        for n, word in enumerate(desk.words)
+        if word.key in timeline.words and not word.cut
     }
-    return {"default_": tuple(timeline["cross"]), **own} if own else tuple(timeline["cross"])
+    cross = tuple(timeline.cross)
+    return {"default_": cross, **windows} if windows else cross
 
 
-def _partners(plan: Any) -> Partners:
+def partners_of(plan: Plan) -> Partners:
     """For every target word its state and the source words it takes its maps from."""
-    found: Partners = {n: ("added", ()) for n in range(len(plan.target.words))}
+    partners: Partners = {n: ("added", ()) for n in range(len(plan.target.words))}
     for span in plan.alignment.spans:
         even = len(span.source) == len(span.target)
         for i, n in enumerate(span.target):
-            found[n] = (span.kind, span.source[i : i + 1] if even else span.source)
-    return found
+            partners[n] = (span.kind, span.source[i : i + 1] if even else span.source)
+    return partners
 
 
-def _removed(plan: Any) -> list[int]:
-    return [n for span in plan.alignment.spans if span.kind == "removed" for n in span.source]
-
-
-def _region(plan: Any, partners: Partners, desk: dict[str, Any], region: dict[str, Any]) -> dict[str, Any]:
+def _region_words(plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue) -> RegionValue:
     """The region's words for a plan; what was chosen stays with its word."""
     source = [word.text for word in plan.source.words]
     words = []
-    for n, word in enumerate(desk["words"]):
+    for n, word in enumerate(desk.words):
         kind, theirs = partners[n]
         old = " ".join(source[s] for s in theirs) if kind == "swapped" else ""
-        if not word["cut"]:
-            words.append({"text": word["text"], "old": old, "key": word["key"]})
-    names = desks.keys(source)
-    words += [{"text": "", "old": source[n], "key": f"-{names[n]}"} for n in _removed(plan)]
-    known = {word["key"] for word in words}
-    kept = {name: [key for key in region[name] if key in known] for name in ("chosen", "out")}
-    return Region.clean({**region, "words": words, **kept})
-
-
-def _blend(core: Any, plan: Any, partners: Partners, desk: dict[str, Any], region: dict[str, Any]) -> Any:
-    """The local blend that the region asks for, or None. A word brings its partner in the source along."""
-    numbers = {word["key"]: n for n, word in enumerate(desk["words"])}
-    names = desks.keys([word.text for word in plan.source.words])
-    source: list[int] = []
-    target: list[int] = []
-    for key in region["chosen"]:
-        if key in numbers:
-            target.append(numbers[key])
-            source += partners[numbers[key]][1]
-        elif key[1:] in names:
-            source.append(names.index(key[1:]))
-    if not source and not target and not region["mask"]:
-        return None
-    out = [numbers[key] for key in region["out"] if key in numbers]
-    return core.Blend(
-        source_words=[f"#{n}" for n in sorted(set(source))],
-        target_words=[f"#{n}" for n in sorted(set(target))],
-        subtract_words=[f"#{n}" for n in sorted(set(out))],
-        threshold=region["threshold"],
-        subtract_threshold=region["threshold"],
-        start=region["start"],
-        soft=region["soft"],
-        mask=region["mask"] or None,
-        keep_pixels=region["pixels"],
+        if not word.cut:
+            words.append({"text": word.text, "old": old, "key": word.key})
+    keys = word_keys(source)
+    removed = [n for span in plan.alignment.spans if span.kind == "removed" for n in span.source]
+    words += [{"text": "", "old": source[n], "key": f"-{keys[n]}"} for n in removed]
+    there = {word["key"] for word in words}
+    return region.replace(
+        words=words,
+        chosen=[key for key in region.chosen if key in there],
+        out=[key for key in region.out if key in there],
     )
 
 
-def of_edit(engine: Engine, source_prompt: str, edit: Any, steps: int) -> tuple[Controls, list[str]]:
+def _blend(
+    engine: Engine, plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue
+) -> Blend | None:
+    """The local blend that the region asks for, or None. A word brings its partner in the source along."""
+    numbers = {word.key: n for n, word in enumerate(desk.words)}
+    source_keys = word_keys([word.text for word in plan.source.words])
+    source: set[int] = set()
+    target: set[int] = set()
+    for key in region.chosen:
+        if key in numbers:
+            target.add(numbers[key])
+            source.update(partners[numbers[key]][1])
+        elif key[1:] in source_keys:
+            source.add(source_keys.index(key[1:]))
+    if not source and not target and not region.mask:
+        return None
+    blend: Blend = engine.core.Blend(
+        source_words=[f"#{n}" for n in sorted(source)],
+        target_words=[f"#{n}" for n in sorted(target)],
+        subtract_words=[f"#{n}" for n in sorted({numbers[key] for key in region.out if key in numbers})],
+        threshold=region.threshold,
+        subtract_threshold=region.threshold,
+        start=region.start,
+        soft=region.soft,
+        mask=region.mask or None,
+        keep_pixels=region.pixels,
+    )
+    return blend
+
+
+# --- from an edit to the controls ------------------------------------------------------------------------
+
+
+def controls_of(engine: Engine, source_prompt: str, edit: Edit, steps: int) -> tuple[Controls, list[str]]:
     """The controls that ask for `edit`, and sentences about what they can't show.
 
     The other way round from `read`; the edits that the app makes come back as they were.
     """
     plan = engine.p2p.plan(source_prompt, edit, steps=steps)
-    texts = [word.text for word in plan.target.words]
-    keys = desks.keys(texts)
-    notes = []
+    keys = word_keys([word.text for word in plan.target.words])
     weights: dict[str, float] = {}
     for name in _specific_last(edit.weights):
         for n in plan.target.find_words(name):
             weights[keys[n]] = edit.weights[name]
-    if any(not desks.LOW <= w <= desks.HIGH for w in weights.values()):
-        notes.append(f"Faders reach from {desks.LOW:g} to {desks.HIGH:g}; what was beyond stands at the end.")
-    cross, own = edit.cross_steps, {}
+    notes = []
+    if any(not MIN_WEIGHT <= w <= MAX_WEIGHT for w in weights.values()):
+        notes.append(
+            f"Faders reach from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}; what was beyond stands at the end."
+        )
+    region, note = _region_of(plan, edit.blend, keys)
+    fresh = engine.core.Edit(edit.prompt)
+    extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
+    controls = Controls(
+        edit.prompt,
+        DeskValue.read({"weights": weights}),
+        _timeline_of(engine, plan, edit, keys, steps),
+        region,
+        extra,
+    )
+    return controls, notes + note
+
+
+def _timeline_of(engine: Engine, plan: Plan, edit: Edit, keys: list[str], steps: int) -> TimelineValue:
+    """The windows of an edit."""
+    cross: Any = edit.cross_steps
+    words = {}
     if isinstance(cross, Mapping):
         for name in _specific_last(n for n in cross if n != "default_"):
             for n in plan.target.find_words(name):
-                own[keys[n]] = [cross[name].start, cross[name].end]
+                words[keys[n]] = [cross[name].start, cross[name].end]
         cross = cross.get("default_", engine.core.Window())
-    timeline = {
-        "steps": steps,
-        "cross": [cross.start, cross.end],
-        "self": [edit.self_steps.start, edit.self_steps.end],
-        "faders": [edit.weight_steps.start, edit.weight_steps.end],
-        "words": own,
-    }
-    blend, region = edit.blend, {}
-    if blend is not None:
-        partners = _partners(plan)
-        names = [f"-{key}" for key in desks.keys([word.text for word in plan.source.words])]
-        target = {n for name in blend.target_words for n in plan.target.find_words(name)}
-        source = {n for name in blend.source_words for n in plan.source.find_words(name)}
-        # a chosen word brings its partners along, so words of the source may be meant by one in the target
-        chosen = sorted(target | {n for n, (_, theirs) in partners.items() if source & set(theirs)})
-        met = {s for n in chosen for s in partners[n][1]}
-        if set(chosen) != target or met - source:
-            notes.append("A region's words stand for their partners in the other prompt too.")
-        region = {
-            "chosen": [keys[n] for n in chosen] + [names[n] for n in sorted(source - met)],
+    window: Any = edit.self_steps
+    faders: Any = edit.weight_steps
+    return TimelineValue.read(
+        {
+            "steps": steps,
+            "cross": [cross.start, cross.end],
+            "self": [window.start, window.end],
+            "faders": [faders.start, faders.end],
+            "words": words,
+        }
+    )
+
+
+def _region_of(plan: Plan, blend: Blend | None, keys: list[str]) -> tuple[RegionValue, list[str]]:
+    """The region of an edit, and a sentence where its words are others than the blend's."""
+    if blend is None:
+        return RegionValue(), []
+    partners = partners_of(plan)
+    source_keys = [f"-{key}" for key in word_keys([word.text for word in plan.source.words])]
+    target = {n for name in blend.target_words for n in plan.target.find_words(name)}
+    source = {n for name in blend.source_words for n in plan.source.find_words(name)}
+    # a chosen word brings its partners along, so words of the source may be meant by one in the target
+    chosen = sorted(target | {n for n, (_, theirs) in partners.items() if source & set(theirs)})
+    met = {s for n in chosen for s in partners[n][1]}
+    exact = set(chosen) == target and not met - source
+    region = RegionValue.read(
+        {
+            "chosen": [keys[n] for n in chosen] + [source_keys[n] for n in sorted(source - met)],
             "out": [keys[n] for name in blend.subtract_words for n in plan.target.find_words(name)],
             "threshold": blend.threshold,
             "start": blend.start,
@@ -204,11 +229,8 @@ def of_edit(engine: Engine, source_prompt: str, edit: Any, steps: int) -> tuple[
             "mask": blend.mask or "",
             "pixels": blend.keep_pixels,
         }
-    fresh = engine.core.Edit(edit.prompt)
-    extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
-    rows = {"words": [], "weights": weights}
-    controls = Controls(edit.prompt, Desk.clean(rows), Timeline.clean(timeline), Region.clean(region), extra)
-    return controls, notes
+    )
+    return region, [] if exact else ["A region's words stand for their partners in the other prompt too."]
 
 
 def _specific_last(names: Iterable[Any]) -> list[Any]:
@@ -218,67 +240,39 @@ def _specific_last(names: Iterable[Any]) -> list[Any]:
     )
 
 
-def chips(plan: Any) -> dict[str, Any]:
-    """The alignment for the chips; words in one span that share a fate stay apart where they were kept."""
-    spans = []
-    source, target = plan.source.words, plan.target.words
-    for span in plan.alignment.spans:
-        if span.kind == "kept" or (span.kind == "swapped" and len(span.source) == len(span.target)):
-            pairs = [((s,), (t,)) for s, t in zip(span.source, span.target, strict=False)]
-        elif span.kind == "added":
-            pairs = [((), (t,)) for t in span.target]
-        elif span.kind == "removed":
-            pairs = [((s,), ()) for s in span.source]
-        else:
-            pairs = [(span.source, span.target)]
-        for theirs, ours in pairs:
-            spans.append(
-                {
-                    "kind": span.kind,
-                    "source": " ".join(source[s].text for s in theirs),
-                    "target": " ".join(target[t].text for t in ours),
-                    "cut": bool(ours) and not any(target[t].tokens for t in ours),
-                }
-            )
-    shown = {t for span in plan.alignment.spans for t in span.target}
-    spans += [
-        {"kind": "added", "source": "", "target": word.text, "cut": not word.tokens}
-        for n, word in enumerate(target)
-        if n not in shown
-    ]
-    return {"spans": spans}
+# --- examples --------------------------------------------------------------------------------------------
 
 
 def example_controls(example: Example) -> Controls:
     """An example's edit as the page's controls."""
-    names = dict.fromkeys(desks.keys(example.prompt.replace(",", " ").split()))
-    weights = {name: w for word, w in example.weights.items() for name in names if name.split("/")[0] == word}
-    chosen = [name for name in names if name.rsplit("/", 1)[0] in example.region]
-    windows = {"cross": list(example.cross), "self": list(example.self), "steps": example.steps}
+    keys = dict.fromkeys(word_keys(example.prompt.replace(",", " ").split()))
+    weights = {key: w for word, w in example.weights.items() for key in keys if key.split("/")[0] == word}
+    chosen = [key for key in keys if key.rsplit("/", 1)[0] in example.region]
+    windows = {"cross": example.cross, "self": example.self, "steps": example.steps}
     before = example.source.casefold().replace(",", " ").split()
-    new = [name for name in names if name.rsplit("/", 1)[0] not in before]
+    new = [key for key in keys if key.rsplit("/", 1)[0] not in before]
     picked = next(iter([*chosen[-1:], *weights, *new[-1:]]), None)
-    return Controls.fresh(
+    words = [{"text": key.rsplit("/", 1)[0], "key": key} for key in keys]
+    return Controls(
         example.prompt,
-        desk={"words": [], "weights": weights, "picked": picked},
-        timeline=Timeline.clean(windows),
-        region=Region.clean({"chosen": chosen}),
+        DeskValue.read({"words": words, "weights": weights, "picked": picked}),
+        TimelineValue.read(windows),
+        RegionValue.read({"chosen": chosen}),
     )
 
 
-def first_boards(example: Example) -> dict[str, dict[str, Any]]:
+def first_boards(example: Example) -> dict[str, Any]:
     """The boards that the page opens with, before the tokenizer is there: words as white space has them."""
     old, new = ([word.strip(",.") for word in text.split()] for text in (example.source, example.prompt))
     swaps = [s if len(old) == len(new) and s != t else "" for s, t in zip_longest(old, new, fillvalue="")]
     swaps = swaps[: len(new)]
     states = ["swapped" if swap else "kept" for swap in swaps]
-    rows = zip(states, swaps, new, desks.keys(new), strict=True)
     spans, words = [], []
-    for state, swap, word, key in rows:
+    for state, swap, word, key in zip(states, swaps, new, word_keys(new), strict=True):
         spans.append({"kind": state, "source": swap or word, "target": word, "cut": False})
         words.append({"text": word, "old": swap, "key": key})
     return {
         "chips": {"spans": spans, "notes": []},
-        "desk": desks.with_words(Desk.clean(None), new, states, [False] * len(new)),
-        "region": Region.clean({"words": words}),
+        "desk": with_words(DeskValue(), new, states, [False] * len(new)),
+        "region": RegionValue.read({"words": words}),
     }

@@ -10,9 +10,13 @@ import importlib
 import logging
 import threading
 import time
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .memory import settle
+
+if TYPE_CHECKING:
+    from p2p_core import PromptToPrompt
 
 log = logging.getLogger("p2p.ui")
 
@@ -25,7 +29,7 @@ class Engine:
     """Loads a `PromptToPrompt` in a thread of its own.
 
     model, device, dtype, steps, cache_mb, inversions, inversions_mb: as on the command line. p2p: one that is
-    loaded already. a_step: seconds that a step of a picture took last, None before the first one.
+    loaded already. step_seconds: what a step of a picture took last, None before the first one.
     """
 
     def __init__(
@@ -38,23 +42,20 @@ class Engine:
         cache_mb: int | None = None,
         inversions: str | None = None,
         inversions_mb: int | None = None,
-        p2p: Any = None,
+        p2p: PromptToPrompt | None = None,
     ) -> None:
         self.model = model if p2p is None else p2p.model_name
         self._device, self._dtype, self._cache_mb = device, dtype, cache_mb
         self._inversions, self._inversions_mb = inversions or None, inversions_mb
         self.steps = steps
-        self.a_step: float | None = None
-        self._p2p, self._core = p2p, None
+        self.step_seconds: float | None = None
+        self._p2p = p2p
         self._problem: str | None = None
         self._stage = "the libraries"
         self._done = threading.Event()
         self._started = threading.Lock()
         self.begun = time.monotonic()
         if p2p is not None:
-            import p2p_core
-
-            self._core = p2p_core
             self._done.set()
 
     @property
@@ -75,7 +76,6 @@ class Engine:
         try:
             import p2p_core
 
-            self._core = p2p_core
             self._stage = "the model"
             self._p2p = p2p_core.PromptToPrompt.from_pretrained(
                 self.model,
@@ -106,22 +106,30 @@ class Engine:
         return done
 
     @property
-    def p2p(self) -> Any:
-        """The `PromptToPrompt`; waits for it."""
+    def p2p(self) -> PromptToPrompt:
+        """The engine itself; waits for it."""
         self.wait()
+        if self._p2p is None:
+            raise NotReady("The model still loads.")
         return self._p2p
 
     @property
-    def core(self) -> Any:
+    def core(self) -> ModuleType:
         """The package `p2p_core`; waits for it."""
         self.wait()
-        return self._core
+        return importlib.import_module("p2p_core")
 
     @property
-    def figures(self) -> Any:
+    def figures(self) -> ModuleType:
         """The module `p2p_core.figures`; waits for the engine."""
         self.wait()
         return importlib.import_module("p2p_core.figures")
+
+    @property
+    def masks(self) -> ModuleType:
+        """The module `p2p_core.images.mask`; waits for the engine."""
+        self.wait()
+        return importlib.import_module("p2p_core.images.mask")
 
     @property
     def ready(self) -> bool:
@@ -132,9 +140,9 @@ class Engine:
         name = self.model.rstrip("/").rsplit("/", 1)[-1]
         if self._problem is not None:
             return {"state": "failed", "text": f"{name} did not load", "detail": self._problem}
-        if not self.ready:
-            return {"state": "loading", "text": f"loading {self._stage} …", "detail": self.model}
         p2p = self._p2p
+        if not self.ready or p2p is None:
+            return {"state": "loading", "text": f"loading {self._stage} …", "detail": self.model}
         dtype = str(p2p.dtype).removeprefix("torch.")
         detail = f"{self.model}, {p2p.device}, {dtype}"
         return {"state": "ready", "text": f"{name} · {p2p.device.type}", "detail": detail}

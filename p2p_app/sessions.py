@@ -17,16 +17,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-MOST_SESSIONS = 64
-MOST_API_SOURCES = 32
-MOST_LOST = 1024
-MOST_HISTORY = 100
-MOST_FILES = 320  # of a page: two for each edit of its history, and what else it has shown
-IDLE_SECONDS = 2 * 3600.0
+from .axes import Sheet
+from .controls import Controls
+
+if TYPE_CHECKING:
+    from p2p_core import Edit, Result, Source
+
+MAX_SESSIONS = 64
+MAX_API_SOURCES = 32
+MAX_FREED_PAGES = 1024
+MAX_HISTORY = 100
+MAX_FILES = 320  # of a page: two for each edit of its history, and what else it has shown
+MAX_IDLE_SECONDS = 2 * 3600.0
 NEVER = -math.inf
+Kind = Literal["source", "edit", "look"]  # what a run makes: a source, an edit of it, or a map to look at
 
 
 @dataclass(kw_only=True)
@@ -39,11 +46,11 @@ class Entry:
     key: str  # of the edit, so that the same edit is one entry
     recipe: dict[str, Any]
     levers: dict[str, Any]  # of the desk: faders, mutes and solos
-    source: Any = None
+    source: Source | None = None
     source_path: str = ""
-    controls: Any = None
+    controls: Controls = field(default_factory=Controls)
     path: str = ""  # of the edited picture as the page shows it
-    exact: tuple[str, Any] | None = None  # as `Session.exact`
+    exact_edit: tuple[str, Edit] | None = None  # as `Session.exact_edit`
 
 
 @dataclass(kw_only=True)
@@ -51,32 +58,32 @@ class Session:
     """One open page."""
 
     key: str
-    source: Any = None
+    source: Source | None = None
     source_path: str = ""
-    result: Any = None
+    result: Result | None = None
     result_path: str = ""  # of its picture as the page shows it, without the region over it
-    edited: Any = None  # the result as a source, for its maps
-    exact: tuple[str, Any] | None = None  # an edit that says more than controls can: (their key, the edit)
-    sheet: Any = None  # the last exploration
-    controls: Any = None  # what the page's controls were last seen at
+    result_source: Source | None = None  # the result as a source, for its maps
+    exact_edit: tuple[str, Edit] | None = None  # an edit that controls can't show in full, by their key
+    sheet: Sheet | None = None  # the last exploration
+    controls: Controls | None = None  # what the page's controls were last seen at
     history: list[Entry] = field(default_factory=list)
     current: int | None = None
     uploads: dict[str, str] = field(default_factory=dict)  # files of real pictures, by their source's key
-    told: tuple[str, float, Any] | None = None  # the last finished edit, when it was, and the line about it
+    answer: tuple[str, float, Any] | None = None  # the last finished edit, when it was, and the line about it
     line: Any = None  # what the page's line says
-    settled: Any = None  # and what it said last when nothing was under way
-    previewed: bool = False  # the page shows a preview
-    looking: bool = False  # the page shows where a word looks
+    settled_line: Any = None  # and what it said last when nothing was under way
+    shows_preview: bool = False
+    shows_look: bool = False  # the page shows where a word looks
     # The page's clock: all that follows from one act carries the time of that act.
-    wanted: float = NEVER  # at its latest wish for another picture
-    renewed: float = NEVER  # at its latest wish for another source
-    looked: float = NEVER  # at its latest wish to see a map
-    stopped: float = NEVER  # when it last said stop
-    seen: float = NEVER  # when `controls` were as they are
-    used: float = field(default_factory=time.monotonic)
+    wanted_at: float = NEVER  # its latest wish for another picture
+    renewed_at: float = NEVER  # its latest wish for another source
+    glanced_at: float = NEVER  # its latest wish to see a map
+    stopped_at: float = NEVER  # when it last said stop
+    seen_at: float = NEVER  # when `controls` were as they are
+    used_at: float = field(default_factory=time.monotonic)
     opening: bool = False  # the page's first picture is still to come
     closed: bool = False
-    lost: bool = False  # an earlier session of the same page was freed for want of room
+    freed: bool = False  # an earlier session of the same page was freed for want of room
     _folder: Path | None = None
     _files: list[Path] = field(default_factory=list)
     _count: int = 0
@@ -87,13 +94,13 @@ class Session:
             self._folder = Path(tempfile.mkdtemp(prefix="p2p-"))
         self._count += 1
         path = self._folder / f"{self._count:04d}-{suffix}"
-        kept = {
+        needed = {
             self.source_path,
             self.result_path,
             *(path for entry in self.history for path in (entry.source_path, entry.path)),
         }
-        while len(self._files) >= MOST_FILES:  # Gradio has its own copy of what it has shown
-            old = next((known for known in self._files if str(known) not in kept), self._files[0])
+        while len(self._files) >= MAX_FILES:  # Gradio has its own copy of what it has shown
+            old = next((file for file in self._files if str(file) not in needed), self._files[0])
             self._files.remove(old)
             old.unlink(missing_ok=True)
         self._files.append(path)
@@ -102,52 +109,61 @@ class Session:
     def want(self, clock: float) -> None:
         """The page wants another picture of its source: what makes an earlier one stops, but a source that
         is under way is waited for."""
-        self.wanted = max(self.wanted, clock)
+        self.wanted_at = max(self.wanted_at, clock)
 
     def renew(self, clock: float) -> None:
         """The page wants another source: whatever runs for it stops."""
-        self.renewed = max(self.renewed, clock)
+        self.renewed_at = max(self.renewed_at, clock)
         self.want(clock)
+
+    def glance(self, clock: float) -> None:
+        """The page wants to see a map: an earlier one is left."""
+        self.glanced_at = max(self.glanced_at, clock)
 
     def stop(self, clock: float) -> None:
         """The page wants nothing any more."""
-        self.stopped = max(self.stopped, clock)
+        self.stopped_at = max(self.stopped_at, clock)
 
-    def outdated(self, clock: float, kind: str = "edit") -> bool:
-        """True if a run of `clock` has lost its sense. kind: "source", "edit", or "look" for maps.
+    def outdated(self, clock: float, kind: Kind = "edit") -> bool:
+        """True if a run of `clock` has lost its sense.
 
         A run that waited may carry the time of the stop itself.
         """
-        later = {"source": self.renewed, "edit": self.wanted, "look": max(self.wanted, self.looked)}[kind]
-        return later > clock or self.stopped >= clock
+        newest = {
+            "source": self.renewed_at,
+            "edit": self.wanted_at,
+            "look": max(self.wanted_at, self.glanced_at),
+        }
+        return newest[kind] > clock or self.stopped_at >= clock
 
     def halted(self, clock: float) -> bool:
         """True if the page said stop, and nothing after it."""
-        return self.stopped >= max(clock, self.wanted)
+        return self.stopped_at >= max(clock, self.wanted_at)
 
-    def see(self, controls: Any, clock: float) -> None:
+    def see(self, controls: Controls, clock: float) -> None:
         """The page's controls at `clock`; what comes late is not taken for the newest."""
-        if clock >= self.seen:
-            self.controls, self.seen = controls, clock
+        if clock >= self.seen_at:
+            self.controls, self.seen_at = controls, clock
 
     @property
     def shows_edit(self) -> bool:
         """True if the page shows an edit that differs from its source."""
         return self.result is not None and not self.result.plan.changes_nothing
 
-    def sources(self) -> dict[str, Any]:
+    def sources(self) -> dict[str, Source]:
+        """All that it holds, by their keys."""
         sheet = self.sheet.source if self.sheet is not None else None
-        held = [self.source, self.edited, sheet, *(entry.source for entry in self.history)]
+        held = [self.source, self.result_source, sheet, *(entry.source for entry in self.history)]
         return {source.key: source for source in held if source is not None}
 
     def remember(self, entry: Entry) -> None:
         """Put an edit into the history; the same edit again moves nothing."""
-        for n, known in enumerate(self.history):
-            if known.key == entry.key:
+        for n, other in enumerate(self.history):
+            if other.key == entry.key:
                 self.history[n], self.current = entry, n
                 return
         self.history.append(entry)
-        del self.history[:-MOST_HISTORY]
+        del self.history[:-MAX_HISTORY]
         self.current = len(self.history) - 1
 
     def close(self) -> None:
@@ -162,13 +178,13 @@ class Sessions:
     `forget(source)` is called once nobody holds a source any more.
     """
 
-    def __init__(self, forget: Callable[[Any], None]) -> None:
+    def __init__(self, forget: Callable[[Source], None]) -> None:
         self._forget = forget
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._api: OrderedDict[str, Any] = OrderedDict()
-        self._lost: OrderedDict[str, None] = OrderedDict()  # pages whose sessions were freed for room
-        self._made: WeakValueDictionary[str, Any] = WeakValueDictionary()  # sources by their settings
-        self._first: Any = None
+        self._api: OrderedDict[str, Source] = OrderedDict()
+        self._freed: OrderedDict[str, None] = OrderedDict()  # pages whose sessions were freed for room
+        self._generated: WeakValueDictionary[str, Source] = WeakValueDictionary()  # by their settings
+        self._first: Source | None = None
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -178,16 +194,16 @@ class Sessions:
         """The session `key`, made on first sight. Old ones are closed on the way."""
         key = key or "local"
         with self._lock:
-            session = self._sessions.setdefault(key, Session(key=key, lost=key in self._lost))
-            session.used = time.monotonic()
+            session = self._sessions.setdefault(key, Session(key=key, freed=key in self._freed))
+            session.used_at = time.monotonic()
             self._sessions.move_to_end(key)
-            stale = [k for k, s in self._sessions.items() if session.used - s.used > IDLE_SECONDS]
-            stale += list(self._sessions)[: max(0, len(self._sessions) - MOST_SESSIONS)]
-            for old in dict.fromkeys(stale):
-                self.close(old)
-                self._lost[old] = None
-                while len(self._lost) > MOST_LOST:
-                    self._lost.popitem(last=False)
+            old = [k for k, s in self._sessions.items() if session.used_at - s.used_at > MAX_IDLE_SECONDS]
+            old += list(self._sessions)[: max(0, len(self._sessions) - MAX_SESSIONS)]
+            for name in dict.fromkeys(old):
+                self.close(name)
+                self._freed[name] = None
+                while len(self._freed) > MAX_FREED_PAGES:
+                    self._freed.popitem(last=False)
             return session
 
     def close(self, key: str | None) -> None:
@@ -203,58 +219,59 @@ class Sessions:
     def sweep(self, session: Session) -> None:
         """Free what a closed session holds, which a run that was in its last step may have added to."""
         with self._lock:
-            held = session.sources()
+            sources = session.sources()
             session.close()
-            self._release(held)
+            self._release(sources)
 
-    def trim(self, session: Session, before: dict[str, Any]) -> None:
+    def trim(self, session: Session, before: dict[str, Source]) -> None:
         """Free the sources in `before` that the session has let go of."""
         with self._lock:
             held = session.sources()
             self._release({key: source for key, source in before.items() if key not in held})
 
-    def made(self, settings: Mapping[str, Any], source: Any) -> None:
+    def add_generated(self, settings: Mapping[str, Any], source: Source | None) -> None:
         """A picture was generated with these settings, by the one model that the app has."""
-        with self._lock:
-            self._made[json.dumps(settings, sort_keys=True)] = source
+        if source is not None:
+            with self._lock:
+                self._generated[json.dumps(settings, sort_keys=True)] = source
 
-    def known(self, settings: Mapping[str, Any]) -> Any:
+    def find_generated(self, settings: Mapping[str, Any]) -> Source | None:
         """The source that these settings make, if a page has it; else None."""
         with self._lock:
-            source = self._made.get(json.dumps(settings, sort_keys=True))
-            return source if source is not None and source.key in self._held() else None
+            source = self._generated.get(json.dumps(settings, sort_keys=True))
+            return source if source is not None and source.key in self._held_keys() else None
 
-    def opens_with(self, source: Any) -> None:
+    def open_with(self, source: Source | None) -> None:
         """Keep what every page opens with: only the first one waits for it."""
         with self._lock:
             self._first = self._first or source
 
-    def add_api_source(self, source: Any) -> str:
+    def add_api_source(self, source: Source) -> str:
         """Keep a source for API callers; returns its id."""
         name = secrets.token_urlsafe(12)
         with self._lock:
             self._api[name] = source
-            while len(self._api) > MOST_API_SOURCES:
+            while len(self._api) > MAX_API_SOURCES:
                 _, old = self._api.popitem(last=False)
                 self._release({old.key: old})
         return name
 
-    def api_source(self, name: str) -> Any:
+    def api_source(self, name: str) -> Source | None:
         """The source of an id, or None."""
         with self._lock:
             if name in self._api:
                 self._api.move_to_end(name)
             return self._api.get(name)
 
-    def _held(self) -> set[str]:
+    def _held_keys(self) -> set[str]:
         """Keys of the sources that somebody has."""
         held = {source.key for source in (*self._api.values(), self._first) if source is not None}
         for session in self._sessions.values():
             held |= set(session.sources())
         return held
 
-    def _release(self, sources: dict[str, Any]) -> None:
-        held = self._held()
+    def _release(self, sources: dict[str, Source]) -> None:
+        held = self._held_keys()
         for key, source in sources.items():
             if key not in held:
                 self._forget(source)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, cast
 
 import gradio as gr
+from gradio.blocks import Block
 
+from .components.values import Value
 from .handlers import Handlers
 from .layout import Page
-from .tabs.your_picture import WISH
+from .runner import Updates
+from .views import Update
+from .wish import Values, Wish
 
-Handler = Callable[..., Any]
+Handler = Callable[[Wish], Updates]
+Names = Sequence[str]
 Triggers = Sequence[Any]
 
 # The last input of every run is the page's clock: a run stops once the page has wished for something later.
@@ -22,210 +26,219 @@ NOW = "performance.timeOrigin + performance.now()"
 CLOCK = f"(...a) => {{ a[a.length - 1] = window.p2pActed?.() ?? {NOW}; return a; }}"
 DICE = "() => Math.floor(Math.random() * 1000000)"
 PRESS = "() => document.querySelector('#generate').click()"
+# What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
+LOAD = (
+    "(...a) => { let page = ''; try { page = sessionStorage.getItem('p2p') || ''; } catch { } "
+    f"a[0] = page; a[a.length - 1] = {NOW}; return a; }}"
+)
+SAVE = "(page) => { try { sessionStorage.setItem('p2p', page); } catch { } }"
+
 CONTROLS = ("prompt", "desk", "timeline", "region")
 SETTINGS = ("source_prompt", "seed", "steps", "guidance", "negative")
-PICTURE = ("picture", "line", "chips", "desk", "timeline", "region", "look", "history", "download", "keep")
+YOURS_INPUTS = (
+    "yours_picture", "yours_prompt", "yours_method", "yours_fit", "yours_x", "yours_y",
+    "steps", "guidance", "negative",
+)  # fmt: skip
+BOARDS = ("line", "chips", "desk", "timeline", "region", "look")
+PICTURE = (*BOARDS, "picture", "history", "download", "storage")
 YOURS = (
     "source_tabs", "yours_prompt", "yours_compare", "yours_picture", "yours_method", "yours_fit",
     "yours_crop", "yours_x", "yours_y", "yours_note",
 )  # fmt: skip
 EVERYTHING = (*PICTURE, *SETTINGS, *YOURS, "prompt", "examples")
 MAPS = (
-    "picture",
-    "maps_note",
-    "maps_layers",
-    "maps_source",
-    "maps_edit",
-    "maps_source_png",
-    "maps_edit_png",
+    "picture", "maps_note", "maps_layers", "maps_source", "maps_edit", "maps_source_png", "maps_edit_png",
     "line",
-)
+)  # fmt: skip
+SHEET = ("picture", "explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
+RECIPE = ("recipe_json", "recipe_python", "line")
 STAMPED = (
     "line", "desk", "timeline", "region", "look", "history", "examples", "yours_examples", "guide",
 )  # fmt: skip
-SHEET = ("picture", "explore", "line", "sheet_png", "sheet_gif", "sheet_webp")
-# What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
-KEPT = (
-    "(...a) => { let kept = ''; try { kept = sessionStorage.getItem('p2p') || ''; } catch { } "
-    f"a[0] = kept; a[a.length - 1] = {NOW}; return a; }}"
-)
-KEEP = "(kept) => { try { sessionStorage.setItem('p2p', kept); } catch { } }"
+
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# The app's own queue (`Turns`) lets one run on the device and tells the others how many are ahead.
+FREE: dict[str, Any] = {**HIDDEN, "concurrency_limit": None}
+LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
+AHEAD: dict[str, Any] = {**HIDDEN, "js": CLOCK, "queue": False, "trigger_mode": "multiple"}
 
 
-def named(page: Page, handler: Handler) -> Handler:
-    """A handler's updates, keyed by component instead of by name.
-
-    Gradio empties every output of a generator that yields nothing, so there is always one update.
-    """
-
-    @functools.wraps(handler)
-    def run(*args: Any) -> Any:
-        quiet = True
-        clock = args[-2] if len(args) > 1 else None
-        for update in handler(*args):
-            if update:
-                quiet = False
-                yield {page[name]: value for name, value in stamped(update, clock).items()}
-        if quiet:
-            yield {page["line"]: gr.skip()}
-
-    return run
-
-
-def stamped(update: dict[str, Any], clock: Any) -> dict[str, Any]:
-    """The boards' values know which act of the page they follow from."""
-    if not isinstance(clock, (int, float)) or isinstance(clock, bool):
+def stamped(update: Update, clock: float | None) -> Update:
+    """The boards' values know which act of the page they follow from; None: from none."""
+    if clock is None:
         return update
-    stamped = {name for name in STAMPED if isinstance(update.get(name), dict)}
-    return {**update, **{name: {**update[name], "at": clock} for name in stamped}}
+    stamps: Update = {}
+    for name in STAMPED:
+        value = update.get(name)
+        data = value.model_dump() if isinstance(value, Value) else value
+        if isinstance(data, dict):
+            stamps[name] = {**data, "at": clock}
+    return {**update, **stamps}
 
 
-def together(page: Page, handler: Handler, names: Sequence[str]) -> Handler:
-    """A handler that takes its inputs as one dict by name.
+class Wiring:
+    """Connects a page with its handlers."""
 
-    Gradio hands sets of components over in the order of their making, so the clock, made last, stays last.
-    """
+    def __init__(self, page: Page, handlers: Handlers) -> None:
+        self.page, self.handlers = page, handlers
 
-    def run(values: dict, request: gr.Request) -> Any:
-        wish = {name: values[page[name]] for name in names}
-        clock = values[page["clock"]]
-        for update in handler(wish, clock, request):
-            yield stamped(update, clock)
+    def wish(self, request: gr.Request, names: Names, values: Sequence[Any]) -> Wish:
+        """What the page asks for, with the values of its components `names`; the clock may be one of them."""
+        session = self.handlers.sessions.get(request.session_hash)
+        by_name = dict(zip(names, values, strict=True))
+        clock = by_name.pop("clock", None)
+        return Wish(session, session.wanted_at if clock is None else float(clock), cast(Values, by_name))
 
-    return run
+    def answer(self, handler: Handler, names: Names) -> Callable[..., Iterator[dict[Block, Any]]]:
+        """A handler as Gradio calls it.
+
+        Gradio empties every output of a generator that yields nothing, so there is always one update.
+        """
+        page = self.page
+
+        def run(request: gr.Request, *values: Any) -> Iterator[dict[Block, Any]]:
+            wish, quiet = self.wish(request, names, values), True
+            clock = wish.clock if "clock" in names else None
+            for update in handler(wish):
+                if update:
+                    quiet = False
+                    yield page.by_component(stamped(update, clock))
+            if quiet:
+                yield {page.line: gr.skip()}
+
+        return run
+
+    def on(self, triggers: Triggers, handler: Handler, inputs: Names, outputs: Names, **options: Any) -> Any:
+        page = self.page
+        return gr.on([*triggers], self.answer(handler, inputs), page.of(inputs), page.of(outputs), **options)
+
+    def ahead(self, triggers: Triggers, heard: Callable[[Wish], Any], inputs: Names = ()) -> None:
+        """An event that goes ahead of a run and is heard at once; it may give a line."""
+        page, names = self.page, (*inputs, "clock")
+
+        def run(request: gr.Request, *values: Any) -> dict[Block, Any]:
+            return {page.line: heard(self.wish(request, names, values)) or gr.skip()}
+
+        gr.on([*triggers], run, page.of(names), page.of(("line",)), **AHEAD)
+
+    def edits(self, triggers: Triggers, handler: Handler, inputs: Names, outputs: Names) -> Any:
+        """A run on the device. The touch that goes ahead of it stops earlier edits for this page; a source
+        that is under way goes on."""
+        self.ahead(triggers, self.handlers.touch, CONTROLS)
+        return self.on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **LATEST, **FREE)
+
+    def renews(self, triggers: Triggers, handler: Handler, inputs: Names, outputs: Names) -> Any:
+        """A run on the device that brings another source: whatever runs for this page stops."""
+        self.ahead(triggers, self.handlers.renew)
+        return self.on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **LATEST, **FREE)
+
+    def looks(self, triggers: Triggers, handler: Handler, inputs: Names, outputs: Names) -> Any:
+        """A map of where words look, which gives way to everything else."""
+        self.ahead(triggers, self.handlers.glance)
+        return self.on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **LATEST, **FREE)
 
 
 def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     """Connect the page inside its `gr.Blocks`."""
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    # The app's own queue (`turns`) lets one run on the device and tells the others how many are ahead.
-    device: dict[str, Any] = {**quiet, "concurrency_limit": None}
+    wiring = Wiring(page, handlers)
+    wire_opening(demo, wiring)
+    wire_source(wiring)
+    wire_edit(wiring)
+    wire_maps(wiring)
+    wire_explore(wiring)
+    wire_your_picture(wiring)
+    wire_painting(wiring)
+    wire_recipes(wiring)
 
-    def on(
-        triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str], **how: Any
-    ) -> Any:
-        return gr.on(triggers, named(page, handler), page.of(*inputs), page.of(*outputs), **how)
 
-    ahead: dict[str, Any] = {"js": CLOCK, "queue": False, "trigger_mode": "multiple", **quiet}
-    latest: dict[str, Any] = {"trigger_mode": "always_last"}
+def wire_opening(demo: gr.Blocks, wiring: Wiring) -> None:
+    page, handlers = wiring.page, wiring.handlers
 
-    def runs(
-        triggers: Triggers,
-        handler: Handler,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        *,
-        anew: bool = False,
-    ) -> Any:
-        """A run on the device. The touch that goes ahead of it stops what runs for this page.
+    async def stay(request: gr.Request) -> AsyncIterator[None]:
+        async for moment in handlers.stay(handlers.sessions.get(request.session_hash)):
+            yield moment
 
-        anew: it brings another source; else only earlier edits stop, and a source that is under way goes on.
-        """
-        if anew:
-            gr.on(triggers, handlers.renew, page["clock"], page["line"], **ahead)
-        else:
-            gr.on(triggers, handlers.touch, page.of(*CONTROLS, "clock"), page["line"], **ahead)
-        return on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **latest, **device)
+    def close(request: gr.Request) -> None:
+        handlers.sessions.close(request.session_hash)
 
-    def looks(triggers: Triggers, handler: Handler, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-        """A map of where words look, which gives way to everything else."""
-        gr.on(triggers, handlers.glance, page["clock"], None, **ahead)
-        return on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **latest, **device)
-
-    free: dict[str, Any] = {**quiet, "concurrency_limit": None}
     # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then
     # can be lost. One event that ends with the page keeps the stream open; it is the first that a page sends.
-    demo.load(handlers.stay, None, None, **free)
-    on(
-        [demo.load],
-        handlers.start,
-        (*CONTROLS, "clock"),
-        ("status", "line", "chips", "desk", "region", "timeline", "look"),
-        js=CLOCK,
-        **free,
-    ).then(
-        named(page, handlers.first),
-        page.of("keep", "clock"),
-        page.of(*EVERYTHING),
-        js=KEPT,
-        **device,
+    demo.load(stay, None, None, **FREE)
+    opening = wiring.on(
+        [demo.load], handlers.start, (*CONTROLS, "clock"), ("status", *BOARDS), js=CLOCK, **FREE
     )
-    page["keep"].change(None, page["keep"], None, js=KEEP, **quiet)
-    demo.unload(handlers.close)
+    first = ("storage", "clock")
+    opening.then(wiring.answer(handlers.first, first), page.of(first), page.of(EVERYTHING), js=LOAD, **FREE)
+    page.storage.change(None, page.storage, None, js=SAVE, **HIDDEN)
+    demo.unload(close)
 
-    on(
-        [page["prompt"].input], handlers.refresh, (*CONTROLS, "clock"),
-        ("line", "chips", "desk", "region", "timeline", "look"), js=CLOCK, **latest, **free,
-    )  # fmt: skip
+
+def wire_source(wiring: Wiring) -> None:
+    page, handlers = wiring.page, wiring.handlers
     # the dice throws a seed and presses Generate; a second throw is heard once the first has come to its end
-    page["dice"].click(None, None, page["seed"], js=DICE, **quiet).then(None, None, None, js=PRESS, **quiet)
-    made = [page["generate"].click, page["source_prompt"].submit, page["seed"].submit, page["steps"].submit,
-            page["guidance"].submit, page["negative"].submit]  # fmt: skip
-    runs(made, handlers.generate, SETTINGS, EVERYTHING, anew=True)
-    runs(
-        [page["apply"].click, page["prompt"].submit, page["desk"].input, page["timeline"].input,
-         page["region"].input],
-        handlers.edit, CONTROLS, PICTURE,
-    )  # fmt: skip
-    runs([page["examples"].select], handlers.example, ("examples",), EVERYTHING, anew=True)
-    runs([page["history"].select], handlers.recall, ("history",), EVERYTHING, anew=True)
-    runs([page["look"].select], handlers.only_there, ("region", "look"), PICTURE)
-    page["line"].stop(handlers.stop, page["clock"], None, js=CLOCK, queue=False, **quiet)
+    page.dice.click(None, None, page.seed, js=DICE, **HIDDEN).then(None, None, None, js=PRESS, **HIDDEN)
+    submits = [getattr(page, name).submit for name in SETTINGS]
+    wiring.renews([page.generate.click, *submits], handlers.generate, SETTINGS, EVERYTHING)
+    wiring.renews([page.examples.select], handlers.example, ("examples",), EVERYTHING)
+    wiring.renews([page.guide.select], handlers.walk, ("guide",), (*EVERYTHING, "guide"))
 
-    looks([page["desk"].select], handlers.pick, ("desk",), ("look", "line", "picture"))
-    looks([page["look"].input], handlers.look, ("look",), ("look", "line", "picture"))
-    on([page["region"].select], handlers.show_region, ("region",), ("picture", "line"), **latest, **free)
-    drawing = [
-        page["attention_tab"].select,
-        page["draw"].click,
-        page["maps_view"].input,
-        page["maps_layers"].input,
-    ]
-    looks(drawing, handlers.maps, ("maps_view", "maps_layers"), MAPS)
 
-    runs([page["line"].apply], handlers.next_source, (), EVERYTHING, anew=True)
-    runs([page["guide"].select], handlers.walk, ("guide",), (*EVERYTHING, "guide"), anew=True)
-    on(
-        [page["history"].apply], handlers.compare, ("history", "clock"), ("picture", "history", "line"),
-        js=CLOCK, **free,
-    )  # fmt: skip
+def wire_edit(wiring: Wiring) -> None:
+    page, handlers = wiring.page, wiring.handlers
+    typed = [page.prompt.input]
+    wiring.on(typed, handlers.refresh, (*CONTROLS, "clock"), BOARDS, js=CLOCK, **LATEST, **FREE)
+    moved = [page.apply.click, page.prompt.submit, page.desk.input, page.timeline.input, page.region.input]
+    wiring.edits(moved, handlers.edit, CONTROLS, PICTURE)
+    wiring.ahead([page.line.stop], handlers.stop)
+    wiring.renews([page.line.apply], handlers.recipes.use_as_source, (), EVERYTHING)
+    wiring.renews([page.history.select], handlers.recall, ("history",), EVERYTHING)
+    compared = ("picture", "history", "line")
+    wiring.on([page.history.apply], handlers.compare, ("history", "clock"), compared, js=CLOCK, **FREE)
 
-    runs([page["explore"].apply], handlers.explore, ("explore",), SHEET)
-    runs([page["explore"].select], handlers.take, ("explore",), EVERYTHING, anew=True)
-    on([page["explore"].focus], handlers.offer, ("explore",), ("explore", "line"), **free)
 
+def wire_maps(wiring: Wiring) -> None:
+    page, tab = wiring.page, wiring.handlers.attention
+    look = ("look", "line", "picture")
+    wiring.looks([page.desk.select], tab.pick, ("desk",), look)
+    wiring.looks([page.look.input], tab.look, ("look",), look)
+    wiring.edits([page.look.select], tab.only_there, ("region", "look"), PICTURE)
+    wiring.on([page.region.select], tab.show_region, ("region",), ("picture", "line"), **LATEST, **FREE)
+    drawn = [page.attention_tab.select, page.draw.click, page.maps_view.input, page.maps_layers.input]
+    wiring.looks(drawn, tab.maps, ("maps_view", "maps_layers"), MAPS)
+
+
+def wire_explore(wiring: Wiring) -> None:
+    page, tab = wiring.page, wiring.handlers.explore
+    wiring.edits([page.explore.apply], tab.explore, ("explore",), SHEET)
+    wiring.renews([page.explore.select], tab.take, ("explore",), EVERYTHING)
+    wiring.on([page.explore.focus], tab.offer, ("explore",), ("explore", "line"), **FREE)
+
+
+def wire_your_picture(wiring: Wiring) -> None:
+    page, tab = wiring.page, wiring.handlers.your_picture
+    picture = ("yours_picture", "yours_fit")
     chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
-    on([page["yours_picture"].input], handlers.chosen, ("yours_picture", "yours_fit"), chosen, **free)
-    on(
-        [page["yours_fit"].input],
-        handlers.cropped,
-        ("yours_picture", "yours_fit"),
-        ("yours_crop", "line"),
-        **free,
-    )
-    asked = [page["yours_tab"].select, page["yours_method"].input, page["steps"].change]
-    on(asked, handlers.described, ("yours_method", "steps"), ("yours_note", "line"), **free)
-    wished = [page["invert"].click, page["yours_prompt"].submit]
-    gr.on(wished, handlers.renew, page["clock"], page["line"], **ahead)
-    gr.on(
-        wished, named(page, together(page, handlers.invert, WISH)), {*page.of(*WISH, "clock")},
-        page.of(*EVERYTHING), js=CLOCK, trigger_mode="always_last", **device,
-    )  # fmt: skip
+    wiring.on([page.yours_picture.input], tab.choose_picture, picture, chosen, **FREE)
+    wiring.on([page.yours_fit.input], tab.choose_fit, picture, ("yours_crop", "line"), **FREE)
+    asked = [page.yours_tab.select, page.yours_method.input, page.steps.change]
+    wiring.on(asked, tab.describe_method, ("yours_method", "steps"), ("yours_note", "line"), **FREE)
+    wiring.renews([page.invert.click, page.yours_prompt.submit], tab.invert, YOURS_INPUTS, EVERYTHING)
+    outputs = (*EVERYTHING, "yours_examples")
+    wiring.renews([page.yours_examples.select], tab.run_example, ("yours_examples",), outputs)
 
-    runs(
-        [page["yours_examples"].select], handlers.example_of_yours, ("yours_examples",),
-        (*EVERYTHING, "yours_examples"), anew=True,
-    )  # fmt: skip
 
-    painting = ("line", "painting", "painter", "region")
-    on([page["region"].edit], handlers.open_painting, (), painting, **latest, **free)
-    runs([page["use_paint"].click], handlers.use_painting, ("painter", *CONTROLS), (*PICTURE, "painting"))
-    runs([page["wipe_paint"].click], handlers.wipe_painting, CONTROLS, (*PICTURE, "painting"))
-    on([page["close_paint"].click], handlers.close_painting, (), ("painting", "line"), **latest, **free)
+def wire_painting(wiring: Wiring) -> None:
+    page, tab = wiring.page, wiring.handlers.paint
+    wiring.on([page.region.edit], tab.open, (), ("line", "painting", "painter", "region"), **LATEST, **FREE)
+    wiring.on([page.close_paint.click], tab.close, (), ("painting", "line"), **LATEST, **FREE)
+    wiring.edits([page.use_paint.click], tab.use, ("painter", *CONTROLS), (*PICTURE, "painting"))
+    wiring.edits([page.wipe_paint.click], tab.wipe, CONTROLS, (*PICTURE, "painting"))
 
-    recipe = ("recipe_json", "recipe_python", "line")
-    on([page["take_tab"].select], handlers.recipe, (), recipe, **free)
-    back = runs([page["bring"].upload], handlers.bring, ("bring",), (*EVERYTHING, "bring"), anew=True)
-    again = runs([page["paste"].click], handlers.paste, ("recipe_json",), EVERYTHING, anew=True)
-    for done in (back, again):
-        done.then(named(page, handlers.recipe), None, page.of(*recipe), **free)
+
+def wire_recipes(wiring: Wiring) -> None:
+    page, tab = wiring.page, wiring.handlers.recipes
+    wiring.on([page.take_tab.select], tab.show, (), RECIPE, **FREE)
+    brought = wiring.renews([page.bring.upload], tab.bring, ("bring",), (*EVERYTHING, "bring"))
+    pasted = wiring.renews([page.paste.click], tab.paste, ("recipe_json",), EVERYTHING)
+    for done in (brought, pasted):
+        done.then(wiring.answer(tab.show, ()), None, page.of(RECIPE), **FREE)

@@ -2,45 +2,64 @@
 
 The template is a constant. Whatever Handlebars prints is evaluated again as a JavaScript template literal,
 so a prompt must never get into it: the scripts beside this file build their DOM with textContent from the
-value. What comes back from the browser can be anything: `clean` turns it into data of the promised shape.
+value. What comes back from the browser can be anything: `value_type` turns it into data of the promised
+shape.
 """
 
 from __future__ import annotations
 
 import functools
-import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
+from gradio import component_meta
+
+from .values import Value
 
 FOLDER = Path(__file__).resolve().parent
 
 
+def _write_no_stub(component_class: type, class_name: str, events: list[Any]) -> None:
+    """Gradio writes a `.pyi` beside each component's file, into an installed package too; type checkers would
+    read that instead of the code."""
+
+
+component_meta.create_or_modify_pyi = _write_no_stub
+
+
 class Board(gr.HTML):
-    """A component drawn by `<script>.js`; its value is a dict that `clean` checks both ways."""
+    """A component drawn by `<script>.js`.
 
-    script = ""
-    about = ""
+    value_type: what a handler gets and gives. None: a board that only shows; its value is a dict.
+    attributes: constant ones of its element.
+    """
 
-    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    script: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+    value_type: ClassVar[type[Value] | None] = None
+
+    def __init__(self, value: Any = None, *, attributes: str = "", **options: Any) -> None:
         super().__init__(
             value=self.clean(value),
-            html_template=f'<div class="board {self.script}"></div>',
+            html_template=f'<div class="board {self.script}" {attributes}></div>',
             js_on_load=scripts("common", self.script),
             apply_default_css=False,
-            **kwargs,
+            **options,
         )
 
-    @staticmethod
-    def clean(value: Any) -> dict[str, Any]:
-        """`value` as the component's data; anything that isn't is left out, nothing raises."""
+    @classmethod
+    def clean(cls, value: Any) -> dict[str, Any]:
+        """`value` as the component's data in the page; anything that isn't is left out, nothing raises."""
+        if cls.value_type is not None:
+            return cls.value_type.read(value).model_dump()
         return value if isinstance(value, dict) else {}
 
-    def preprocess(self, payload: Any) -> dict[str, Any]:
-        return self.clean(payload)
+    def preprocess(self, payload: Any) -> Any:
+        return self.clean(payload) if self.value_type is None else self.value_type.read(payload)
 
-    def postprocess(self, value: Any) -> dict[str, Any]:
+    def postprocess(self, value: Any) -> Any:
         """The value, and by "at" when by the page's clock it was wished for, if that is known: what somebody
         has set later wins over it (`common.js`)."""
         at = value.get("at") if isinstance(value, dict) else None
@@ -49,10 +68,10 @@ class Board(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         return {"type": "object", "description": self.about}
 
-    def example_payload(self) -> dict[str, Any]:
+    def example_payload(self) -> Any:
         return self.clean(None)
 
-    def example_value(self) -> dict[str, Any]:
+    def example_value(self) -> Any:
         return self.clean(None)
 
 
@@ -64,23 +83,9 @@ def script(name: str) -> str:
 
 @functools.cache
 def scripts(*names: str) -> str:
-    """The texts of several, one after the other; once in memory however many components have it."""
-    return "\n".join(script(name) for name in names)
+    """Several scripts as the body of one function, which is what Gradio runs; in memory once.
 
-
-def number(value: Any, low: float, high: float, default: float) -> float:
-    """`value` clamped to low..high; `default` for what isn't a finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return default
-    return min(max(float(value), low), high)
-
-
-def whole(value: Any, low: int, high: int, default: int) -> int:
-    return round(number(value, low, high, default))
-
-
-def texts(value: Any, most: int = 128, longest: int = 200) -> list[str]:
-    """The short strings in a list, at most `most`."""
-    if not isinstance(value, (list, tuple)):
-        return []
-    return [v[:longest] for v in value[:most] if isinstance(v, str)]
+    They are modules for editors and linters, so their imports and exports are left out here.
+    """
+    text = "\n".join(script(name) for name in names)
+    return re.sub(r"^(import [^;]+;\n|export )", "", text, flags=re.MULTILINE)

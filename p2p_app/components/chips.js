@@ -1,7 +1,11 @@
-// How the two prompts align. Value: {spans: [{kind, source, target, cut}], notes}, see ui/widgets.py.
+// How the two prompts align. Value: {spans: [{kind, source, target, cut}], notes}.
+import { board, make, shows } from './common.js';
+
 const TITLES = {
-  kept: 'in both prompts', swapped: 'takes the place of the crossed-out word',
-  added: 'new in the edit', removed: 'only in the source',
+  kept: 'in both prompts',
+  swapped: 'takes the place of the crossed-out word',
+  added: 'new in the edit',
+  removed: 'only in the source',
 };
 function draw() {
   const row = make('div', 'row', null, { 'aria-label': 'how the prompts align' });
@@ -17,5 +21,4 @@ function draw() {
   for (const note of props.value?.notes || []) row.append(make('span', 'note', note));
   board()?.replaceChildren(row);
 }
-watch('value', draw);
-draw();
+shows(draw);

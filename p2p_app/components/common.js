@@ -1,6 +1,7 @@
-// Shared by every board. Text from prompts goes in by textContent only.
-const board = () => element.querySelector('.board');
-function make(tag, cls, text, attributes) {
+// Shared by every board. Text from prompts goes in by textContent only. `board.py` puts this text before a
+// board's own; together they are one function that Gradio calls with `element`, `props`, `trigger`, `watch`.
+export const board = () => element.querySelector('.board');
+export function make(tag, cls, text, attributes) {
   const el = document.createElement(tag);
   if (cls) el.className = cls;
   if (text !== undefined && text !== null) el.textContent = text;
@@ -8,31 +9,67 @@ function make(tag, cls, text, attributes) {
   if (tag === 'button') el.type = 'button';
   return el;
 }
-// What somebody has set wins over what was wished for before: the value of a run that began earlier, say.
-// A value knows by "at" when that was (`ui/board.py`); one that follows from a later act replaces all.
-const clock = () => performance.timeOrigin + performance.now();
-let mine = {}, touched = -1e9, down = false;
-element.addEventListener('pointerdown', () => { down = true; });
-for (const end of ['pointerup', 'pointercancel']) window.addEventListener(end, () => { down = false; });
-// A new object, or Gradio doesn't see the change.
-function put(changes, event) {
-  mine = { ...mine, ...changes };
-  touched = clock();
-  props.value = { ...(props.value || {}), ...changes };
+export const setText = (el, text) => {
+  if (el.textContent !== text) el.textContent = text;
+};
+
+let redraw = () => {};
+// A board that only shows its value.
+export function shows(draw) {
+  watch('value', draw);
   draw();
-  if (event) fire(event);
 }
-// A drag gives sixty inputs a second: the first goes at once, then one each 90 ms, and always the last.
-let fired = -1e9, pending = null;
-function fire(event) {
-  const go = () => { element.removeAttribute('data-pending'); fired = performance.now(); window.p2pAct?.(); trigger(event); };
-  clearTimeout(pending);
-  const wait = event === 'input' ? 90 - (performance.now() - fired) : 0;
-  if (wait > 0) { element.setAttribute('data-pending', ''); pending = setTimeout(go, wait); } else go();
+// A board whose value somebody sets by `put`. receive: what is done with a value that comes from the server.
+export function interactive(draw, receive = arrived) {
+  redraw = draw;
+  watch('value', receive);
+  draw();
 }
+
+// What somebody has set wins over what was wished for before: the value of a run that began earlier, say.
+// A value knows by "at" when that was (`Board.postprocess`); one that follows from a later act replaces all.
+const clock = () => performance.timeOrigin + performance.now();
+let changed = {};
+let changedAt = -1e9;
+let pressed = false;
+export const isPressed = () => pressed;
+element.addEventListener('pointerdown', () => {
+  pressed = true;
+});
+for (const end of ['pointerup', 'pointercancel'])
+  window.addEventListener(end, () => {
+    pressed = false;
+  });
 function arrived() {
   const { at = -1 } = props.value || {};
-  if (at >= touched && !down) mine = {};
-  else if (Object.keys(mine).length) props.value = { ...props.value, ...mine };
-  draw();
+  if (at >= changedAt && !pressed) changed = {};
+  else if (Object.keys(changed).length) props.value = { ...props.value, ...changed };
+  redraw();
+}
+// Sets a part of the value, in a new object, or Gradio doesn't see the change.
+export function put(changes, event) {
+  changed = { ...changed, ...changes };
+  changedAt = clock();
+  props.value = { ...(props.value || {}), ...changes };
+  redraw();
+  if (event) fire(event);
+}
+
+// A drag gives sixty inputs a second: the first goes at once, then one each 90 ms, and always the last.
+const MIN_INPUT_MS = 90;
+let firedAt = -1e9;
+let waiting = null;
+function fire(event) {
+  const go = () => {
+    element.removeAttribute('data-pending');
+    firedAt = performance.now();
+    window.p2pAct?.();
+    trigger(event);
+  };
+  clearTimeout(waiting);
+  const wait = event === 'input' ? MIN_INPUT_MS - (performance.now() - firedAt) : 0;
+  if (wait > 0) {
+    element.setAttribute('data-pending', '');
+    waiting = setTimeout(go, wait);
+  } else go();
 }

@@ -1,6 +1,11 @@
-// The desk: one vertical fader a word. Value: {words, weights, muted, solo, picked}, see ui/desk.py.
+// The desk: one vertical fader a word. Value: {words, weights, muted, solo, picked}.
 // Everything that comes from a prompt goes in by textContent or setAttribute.
-const LOW = -2, HIGH = 2, STEP = 0.05, DETENT = 0.09;
+import { board, interactive, isPressed, make, put } from './common.js';
+
+const LOW = -2,
+  HIGH = 2,
+  STEP = 0.05,
+  DETENT = 0.09;
 const TICKS = ['two', 'one', 'zero', 'less', 'least'];
 
 const data = () => ({ words: [], weights: {}, muted: [], solo: [], picked: null, ...(props.value || {}) });
@@ -19,7 +24,7 @@ function paint(fader, v) {
 }
 
 function fader(word) {
-  const f = make('div', 'fader' + (word.cut ? ' cut' : ''));
+  const f = make('div', `fader${word.cut ? ' cut' : ''}`);
   f.dataset.key = word.key;
   f.dataset.state = word.state;
   f.append(make('output', 'value'));
@@ -30,15 +35,25 @@ function fader(word) {
   input.setAttribute('orient', 'vertical');
   input.setAttribute('aria-orientation', 'vertical');
   input.setAttribute('aria-label', `weight of "${word.text}"`);
-  input.title = word.cut ? 'past the model\u2019s length limit: no effect' : 'double-click or Home: back to 1';
+  input.title = word.cut
+    ? 'past the model\u2019s length limit: no effect'
+    : 'double-click or Home: back to 1';
   input.value = weightOf(word.key);
   well.append(input);
   f.append(well);
   const keys = make('div', 'keys');
   if (spoken(word)) {
     keys.append(
-      make('button', 'mute', 'M', { title: 'mute: this word counts as 0', 'aria-label': `mute "${word.text}"`, 'aria-pressed': 'false' }),
-      make('button', 'solo', 'S', { title: 'solo: every other word counts as 0', 'aria-label': `solo "${word.text}"`, 'aria-pressed': 'false' }),
+      make('button', 'mute', 'M', {
+        title: 'mute: this word counts as 0',
+        'aria-label': `mute "${word.text}"`,
+        'aria-pressed': 'false',
+      }),
+      make('button', 'solo', 'S', {
+        title: 'solo: every other word counts as 0',
+        'aria-label': `solo "${word.text}"`,
+        'aria-pressed': 'false',
+      }),
     );
     for (const key of keys.children) key.disabled = !!word.cut;
   }
@@ -53,8 +68,13 @@ function fader(word) {
 
 function header() {
   const bar = make('div', 'bar');
-  bar.append(make('h2', '', 'Desk'), make('span', 'hint', 'turn a word up or down \u00b7 click a word to see where it looks'));
-  const all = make('button', 'quiet all', 'all to 1', { title: 'every fader back to 1, no word muted or solo (0)' });
+  bar.append(
+    make('h2', '', 'Desk'),
+    make('span', 'hint', 'turn a word up or down \u00b7 click a word to see where it looks'),
+  );
+  const all = make('button', 'quiet all', 'all to 1', {
+    title: 'every fader back to 1, no word muted or solo (0)',
+  });
   bar.append(all);
   return bar;
 }
@@ -73,20 +93,28 @@ function draw() {
     faders.setAttribute('role', 'group');
     faders.setAttribute('aria-label', 'faders');
     for (const word of value.words) faders.append(fader(word));
-    if (!value.words.length) faders.append(make('p', 'empty', 'The faders appear with the words of the edit prompt.'));
-    if (!r.children.length) r.append(header(), faders); else r.lastChild.replaceWith(faders);
+    if (!value.words.length)
+      faders.append(make('p', 'empty', 'The faders appear with the words of the edit prompt.'));
+    if (!r.children.length) r.append(header(), faders);
+    else r.lastChild.replaceWith(faders);
     faders.scrollLeft = was;
     r.dataset.words = signature;
     r.style.setProperty('--n', Math.max(1, value.words.length));
     const again = focused && [...faders.children].find((f) => f.dataset.key === focused);
-    if (again) (again.querySelector(control || 'input') || again.querySelector('input')).focus({ preventScroll: true });
+    if (again)
+      (again.querySelector(control || 'input') || again.querySelector('input')).focus({
+        preventScroll: true,
+      });
   }
   let off = 0;
   const solo = value.solo.filter((key) => value.words.some((word) => word.key === key));
   for (const f of r.querySelectorAll('.fader')) {
     const { key } = f.dataset;
     const muted = value.muted.includes(key);
-    f.classList.toggle('silent', !!f.querySelector('.mute') && (muted || (solo.length > 0 && !solo.includes(key))));
+    f.classList.toggle(
+      'silent',
+      !!f.querySelector('.mute') && (muted || (solo.length > 0 && !solo.includes(key))),
+    );
     f.querySelector('.mute')?.setAttribute('aria-pressed', String(muted));
     f.querySelector('.solo')?.setAttribute('aria-pressed', String(solo.includes(key)));
     off += muted + solo.includes(key);
@@ -98,13 +126,17 @@ function draw() {
     f.querySelector('.word').setAttribute('aria-pressed', String(f.dataset.key === value.picked));
     off += v !== 1;
   }
-  r.querySelector('.all').setAttribute('aria-disabled', String(!off)); // disabled for true it would drop the focus
+  // not `disabled`, which would drop the focus
+  r.querySelector('.all').setAttribute('aria-disabled', String(!off));
 }
 
 function set(key, v) {
   const weights = { ...data().weights };
   v = Math.round(Math.min(HIGH, Math.max(LOW, v)) * 100) / 100;
-  if (weightOf(key) === v) { draw(); return; }
+  if (weightOf(key) === v) {
+    draw();
+    return;
+  }
   delete weights[key]; // the youngest key goes last: the oldest are forgotten first
   if (v !== 1) weights[key] = v;
   put({ weights }, 'input');
@@ -115,7 +147,7 @@ element.addEventListener('input', (e) => {
   if (!f) return;
   e.stopPropagation();
   let v = Number(e.target.value);
-  if (down && Math.abs(v - 1) < DETENT) v = 1;
+  if (isPressed() && Math.abs(v - 1) < DETENT) v = 1;
   if (Number(e.target.value) !== v) e.target.value = v;
   set(f.dataset.key, v);
 });
@@ -124,8 +156,13 @@ element.addEventListener('keydown', (e) => {
   const f = e.target.closest('.fader');
   if (!f || !e.target.matches('input')) return;
   const by = { PageUp: 0.25, PageDown: -0.25 }[e.key];
-  if (e.key === 'Home') { e.preventDefault(); set(f.dataset.key, 1); }
-  else if (by) { e.preventDefault(); set(f.dataset.key, weightOf(f.dataset.key) + by); }
+  if (e.key === 'Home') {
+    e.preventDefault();
+    set(f.dataset.key, 1);
+  } else if (by) {
+    e.preventDefault();
+    set(f.dataset.key, weightOf(f.dataset.key) + by);
+  }
 });
 element.addEventListener('dblclick', (e) => {
   const f = e.target.closest('.fader');
@@ -152,5 +189,4 @@ element.addEventListener('click', (e) => {
   const key = name.closest('.fader').dataset.key;
   put({ picked: data().picked === key ? null : key }, 'select');
 });
-watch('value', arrived);
-draw();
+interactive(draw);

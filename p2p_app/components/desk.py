@@ -3,97 +3,119 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from .board import Board, number, texts
+from pydantic import BeforeValidator, Field, ValidationInfo
 
-LOW, HIGH = -2.0, 2.0
-MOST_WORDS = 128
-MOST_REMEMBERED = 64
+from .board import Board
+from .values import (
+    MAX_ITEMS,
+    MAX_KEY_LENGTH,
+    Flag,
+    Key,
+    Label,
+    Value,
+    check,
+    choice,
+    models,
+    number,
+    text,
+    texts,
+)
+
+MIN_WEIGHT, MAX_WEIGHT = -2.0, 2.0
+MAX_STORED_FADERS = 64
+
+
+class Word(Value):
+    """A word of the edit prompt.
+
+    key: in lower case and its occurrence, "red/0". state: how it aligns with the source. cut: it is past the
+    model's length limit.
+    """
+
+    text: Label = ""
+    key: Key = ""
+    state: Annotated[str, choice("kept", "swapped", "added")] = "kept"
+    cut: Flag = False
+
+
+def _weights(value: Any) -> dict[str, float]:
+    listed = list(value.items() if isinstance(value, dict) else ())[-MAX_STORED_FADERS:]
+    found = {
+        text(key, MAX_KEY_LENGTH): round(number(weight, MIN_WEIGHT, MAX_WEIGHT, 1.0), 2)
+        for key, weight in listed
+        if isinstance(key, str)
+    }
+    return {key: weight for key, weight in found.items() if weight != 1}
+
+
+def _picked(value: Any, info: ValidationInfo) -> str | None:
+    return next((word.key for word in info.data["words"] if word.key == value), None)
+
+
+Words = Annotated[list[Word], check(lambda v: models(Word, v, MAX_ITEMS, ("text", "key")))]
+Keys = Annotated[list[str], check(texts, most=MAX_STORED_FADERS, longest=MAX_KEY_LENGTH)]
+
+
+class DeskValue(Value):
+    """weights: key of a word -> -2..2, only of faders that are off 1, also those of words that have left the
+    prompt, so that they come back with their word. muted, solo: keys; a muted word, and every word beside a
+    solo one, counts as 0 wherever its fader stands. picked: the word whose maps are shown.
+    """
+
+    words: Words = Field(default_factory=list)
+    weights: Annotated[dict[str, float], BeforeValidator(_weights)] = Field(default_factory=dict)
+    muted: Keys = Field(default_factory=list)
+    solo: Keys = Field(default_factory=list)
+    picked: Annotated[str | None, BeforeValidator(_picked)] = None
 
 
 class Desk(Board):
-    """Value: {"words": [{"text", "key", "state", "cut"}], "weights": {key: -2..2}, "muted": [key],
-    "solo": [key], "picked": key or None}.
-
-    A key is the word in lower case and its occurrence, "red/0". `weights` holds only faders that are off 1,
-    also those of words that have left the prompt, so that they come back with their word. A muted word, and
-    every word beside a solo one, counts as 0 wherever its fader stands.
-    """
+    """The faders."""
 
     script = "desk"
     about = (
         "Faders: {words: [{text, key, state, cut}], weights: {key: -2..2}, muted: [key], solo: [key], "
         "picked: key or null}."
     )
-
-    @staticmethod
-    def clean(value: Any) -> dict[str, Any]:
-        value = value if isinstance(value, dict) else {}
-        words = []
-        listed = value.get("words")
-        for word in listed[:MOST_WORDS] if isinstance(listed, list) else []:
-            if isinstance(word, dict) and all(isinstance(word.get(name), str) for name in ("text", "key")):
-                state = word.get("state")
-                words.append(
-                    {
-                        "text": word["text"][:200],
-                        "key": word["key"][:220],
-                        "state": state if state in ("kept", "swapped", "added") else "kept",
-                        "cut": word.get("cut") is True,
-                    }
-                )
-        weights: dict[str, float] = {}
-        given = value.get("weights")
-        for key, weight in list(given.items() if isinstance(given, dict) else ())[-MOST_REMEMBERED:]:
-            weight = round(number(weight, LOW, HIGH, 1.0), 2)
-            if isinstance(key, str) and weight != 1:
-                weights[key[:220]] = weight
-        picked = value.get("picked")
-        keys = {word["key"] for word in words}
-        return {
-            "words": words,
-            "weights": weights,
-            "muted": texts(value.get("muted"), most=MOST_REMEMBERED, longest=220),
-            "solo": texts(value.get("solo"), most=MOST_REMEMBERED, longest=220),
-            "picked": picked if isinstance(picked, str) and picked in keys else None,
-        }
+    value_type = DeskValue
 
 
-def keys(words: Sequence[str]) -> list[str]:
+def word_keys(words: Sequence[str]) -> list[str]:
     """A key for every word: its text in lower case and which occurrence it is."""
-    seen: dict[str, int] = {}
-    result = []
+    count: dict[str, int] = {}
+    keys = []
     for word in words:
         folded = word.casefold()
-        result.append(f"{folded}/{seen.get(folded, 0)}")
-        seen[folded] = seen.get(folded, 0) + 1
-    return result
+        keys.append(f"{folded}/{count.get(folded, 0)}")
+        count[folded] = count.get(folded, 0) + 1
+    return keys
 
 
 def with_words(
-    desk: dict[str, Any], words: Sequence[str], states: Sequence[str], cut: Sequence[bool]
-) -> dict[str, Any]:
+    desk: DeskValue, words: Sequence[str], states: Sequence[str], cut: Sequence[bool]
+) -> DeskValue:
     """The desk for new words; each fader stays with its word and occurrence."""
     rows = [
         {"text": text, "key": key, "state": state, "cut": off}
-        for text, key, state, off in zip(words, keys(words), states, cut, strict=True)
+        for text, key, state, off in zip(words, word_keys(words), states, cut, strict=True)
     ]
-    return Desk.clean({**desk, "words": rows})
+    return desk.replace(words=rows)
 
 
-def weights_by_number(desk: dict[str, Any]) -> dict[int, float]:
-    """Word number -> weight, for the words of the prompt that don't count as 1.
+def silent_words(desk: DeskValue) -> set[str]:
+    """Keys of the words that a mute or a solo silences. A comma carries no meaning, and isn't silenced."""
+    solo = set(desk.solo) & {word.key for word in desk.words}
+    return {
+        word.key
+        for word in desk.words
+        if (word.key in desk.muted or (solo and word.key not in solo)) and any(map(str.isalnum, word.text))
+    }
 
-    A solo word silences every other word that carries meaning, which a comma doesn't.
-    """
-    weights, found = desk["weights"], {}
-    solo = {key for key in desk["solo"] if any(word["key"] == key for word in desk["words"])}
-    for n, word in enumerate(desk["words"]):
-        weight = weights.get(word["key"], 1.0)
-        silent = word["key"] in desk["muted"] or (solo and word["key"] not in solo)
-        if silent and any(c.isalnum() for c in word["text"]):
-            weight = 0.0
-        if weight != 1 and not word["cut"]:
-            found[n] = weight
-    return found
+
+def weights_by_number(desk: DeskValue) -> dict[int, float]:
+    """Word number -> weight, for the words of the prompt that don't count as 1."""
+    silent = silent_words(desk)
+    weights = [0.0 if word.key in silent else desk.weights.get(word.key, 1.0) for word in desk.words]
+    return {n: w for n, w in enumerate(weights) if w != 1 and not desk.words[n].cut}

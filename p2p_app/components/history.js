@@ -1,9 +1,18 @@
 // Every edit made, one click back; compare two. Value: {items: [{src, title}], current, clicked, against}.
+import { board, interactive, make, put } from './common.js';
+
 let comparing = false;
-function build(b) { // once, and a shot stays the same button: whoever stands on it stays there
+function build(b) {
+  // once, and a shot stays the same button: whoever stands on it stays there
   const bar = make('div', 'row tools');
-  bar.append(make('button', 'quiet compare', null, { title: 'put another edit beside the one that is shown' }));
-  b.append(make('p', 'empty', 'Every edit you make is kept here, one click back.'), make('div', 'shelf'), bar);
+  bar.append(
+    make('button', 'quiet compare', null, { title: 'put another edit beside the one that is shown' }),
+  );
+  b.append(
+    make('p', 'empty', 'Every edit you make is kept here, one click back.'),
+    make('div', 'shelf'),
+    bar,
+  );
 }
 function draw() {
   const b = board();
@@ -25,7 +34,9 @@ function draw() {
       button.append(make('img', '', null, { alt: '' }));
       shelf.append(button);
     }
-    button.className = ['shot', i === current ? 'on' : '', i === against ? 'against' : ''].filter(Boolean).join(' ');
+    button.className = ['shot', i === current ? 'on' : '', i === against ? 'against' : '']
+      .filter(Boolean)
+      .join(' ');
     button.setAttribute('aria-label', item.title);
     button.setAttribute('aria-current', String(i === current));
     button.title = item.title;
@@ -35,7 +46,10 @@ function draw() {
 }
 element.addEventListener('click', (e) => {
   if (e.target.closest('.compare')) {
-    if (props.value?.against !== null && props.value?.against !== undefined) { put({ against: null }, 'apply'); return; }
+    if (props.value?.against !== null && props.value?.against !== undefined) {
+      put({ against: null }, 'apply');
+      return;
+    }
     comparing = !comparing;
     draw();
     return;
@@ -43,7 +57,9 @@ element.addEventListener('click', (e) => {
   const button = e.target.closest('.shot');
   if (!button) return;
   const i = Number(button.dataset.i);
-  if (comparing) { comparing = false; put({ against: i }, 'apply'); } else put({ clicked: i, against: null }, 'select');
+  if (comparing) {
+    comparing = false;
+    put({ against: i }, 'apply');
+  } else put({ clicked: i, against: null }, 'select');
 });
-watch('value', arrived);
-draw();
+interactive(draw);

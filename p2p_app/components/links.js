@@ -3,26 +3,44 @@
 const now = () => performance.timeOrigin + performance.now();
 let acted = now();
 window.p2pActed = () => acted;
-window.p2pAct = () => { acted = now(); };
-for (const act of ['click', 'keydown', 'input', 'drop', 'paste']) window.addEventListener(act, window.p2pAct, true);
+window.p2pAct = () => {
+  acted = now();
+};
+for (const act of ['click', 'keydown', 'input', 'drop', 'paste'])
+  window.addEventListener(act, window.p2pAct, true);
 const $ = (selector) => document.querySelector(selector);
-$('#theme').addEventListener('click', (e) => e.currentTarget.setAttribute('aria-pressed', String(document.body.classList.toggle('dark'))));
+$('#theme').addEventListener('click', (e) =>
+  e.currentTarget.setAttribute('aria-pressed', String(document.body.classList.toggle('dark'))),
+);
 $('#theme').setAttribute('aria-pressed', String(document.body.classList.contains('dark')));
 $('#api').addEventListener('click', () => $('footer .show-api')?.click());
 $('#guide-button').addEventListener('click', () => window.dispatchEvent(new Event('p2p-guide')));
 // Single keys can be turned off in the guide, which remembers it.
 function singleKeys() {
-  try { return (JSON.parse(localStorage.getItem('p2p-guide')) || {}).keys !== false; } catch { return true; }
+  try {
+    return JSON.parse(localStorage.getItem('p2p-guide'))?.keys !== false;
+  } catch {
+    return true;
+  }
 }
 const field = (id) => $(`${id} textarea, ${id} input`);
 window.addEventListener('keydown', (e) => {
-  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { // in the source card its own button, else Apply
-    const mine = e.target.closest?.('#source') && [...document.querySelectorAll('#generate, #invert')].find((button) => button.offsetParent);
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) {
+    // in the source card its own button, else Apply
+    const mine =
+      e.target.closest?.('#source') &&
+      [...document.querySelectorAll('#generate, #invert')].find((button) => button.offsetParent);
     (mine || $('#apply'))?.click();
     e.preventDefault();
     return;
   }
-  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')) return;
+  if (
+    e.ctrlKey ||
+    e.metaKey ||
+    e.altKey ||
+    e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')
+  )
+    return;
   if (!singleKeys()) return;
   const shots = [...document.querySelectorAll('#history .shot')];
   const at = shots.findIndex((shot) => shot.classList.contains('on'));
@@ -34,7 +52,10 @@ window.addEventListener('keydown', (e) => {
     '[': () => shots[at - 1]?.click(),
     ']': () => shots[at + 1]?.click(),
   };
-  if (keys[e.key]) { keys[e.key](); e.preventDefault(); }
+  if (keys[e.key]) {
+    keys[e.key]();
+    e.preventDefault();
+  }
 });
 // Gradio's code fields scroll but can't be reached by Tab; the keyboard needs that to scroll them.
 new MutationObserver(() => {

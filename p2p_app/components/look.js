@@ -1,14 +1,21 @@
-// Where the picked word looks. Value: {word, old, key, before, after, step, total, region, stale}, see ui/widgets.py.
+// Where the picked word looks. Value: {word, old, key, before, after, step, total, region, stale}.
+import { board, interactive, make, put } from './common.js';
+
 function frame(name) {
   const figure = make('figure', name);
   figure.append(make('img', '', null, { alt: '' }), make('figcaption'));
   return figure;
 }
-function build(b) { // once: a slider that is replaced under the finger stops moving
+function build(b) {
+  // once: a slider that is replaced under the finger stops moving
   const empty = make('div', 'nothing');
   empty.append(
     make('h2', '', 'Where a word looks'),
-    make('p', 'empty', 'Click a word under its fader: the places it looks at light up, in the source and in the edit.'),
+    make(
+      'p',
+      'empty',
+      'Click a word under its fader: the places it looks at light up, in the source and in the edit.',
+    ),
   );
   const view = make('div', 'view');
   const bar = make('div', 'bar');
@@ -18,7 +25,15 @@ function build(b) { // once: a slider that is replaced under the finger stops mo
   again.append(make('img', '', null, { alt: '' }), make('span', '', 'and in the edit?'));
   pair.append(frame('before'), frame('after'), again);
   const steps = make('label', 'steps');
-  steps.append(make('input', '', null, { type: 'range', min: 0, step: 1, 'aria-label': 'step of the map, 0 for the mean of all' }), make('span'));
+  steps.append(
+    make('input', '', null, {
+      type: 'range',
+      min: 0,
+      step: 1,
+      'aria-label': 'step of the map, 0 for the mean of all',
+    }),
+    make('span'),
+  );
   view.append(bar, pair, steps);
   b.append(empty, view);
 }
@@ -41,7 +56,9 @@ function draw() {
   only.hidden = !v.key;
   only.classList.toggle('on', !!v.region);
   only.textContent = v.region ? 'edit everywhere' : 'edit only there';
-  only.title = v.region ? 'take this word out of the region' : 'the edit may change the picture only where this word looks';
+  only.title = v.region
+    ? 'take this word out of the region'
+    : 'the edit may change the picture only where this word looks';
   show(b.querySelector('.before'), v.before, `source: ${v.old}`);
   show(b.querySelector('.after'), v.after, `edit: ${v.word}`);
   const again = b.querySelector('.again');
@@ -52,7 +69,9 @@ function draw() {
   const input = b.querySelector('input');
   input.max = v.total || 1;
   input.value = v.step || 0;
-  b.querySelector('.steps span').textContent = v.step ? `step ${v.step} of ${v.total}` : `mean of ${v.total} steps`;
+  b.querySelector('.steps span').textContent = v.step
+    ? `step ${v.step} of ${v.total}`
+    : `mean of ${v.total} steps`;
 }
 element.addEventListener('input', (e) => {
   e.stopPropagation();
@@ -63,5 +82,4 @@ element.addEventListener('click', (e) => {
   if (e.target.closest('.only')) trigger('select');
   if (e.target.closest('.again')) trigger('input');
 });
-watch('value', arrived);
-draw();
+interactive(draw);

@@ -1,10 +1,14 @@
-// Where the edit may change the picture. Value: {words, chosen, out, threshold, start, soft, mask, pixels, show}, see ui/region.py.
+// Where the edit may change the picture.
+// Value: {words, chosen, out, threshold, start, soft, mask, pixels, show}.
+import { board, interactive, make, put } from './common.js';
+
 const KNOBS = [
   ['threshold', 'threshold', 0.05, 0.95, 0.05, 'how strongly a word must look at a place'],
   ['soft', 'soft edge', 0, 0.3, 0.02, 'how wide the edge of the region fades'],
   ['start', 'from', 0, 0.9, 0.05, 'when the region begins to hold, as a share of the steps'],
 ];
-function build(b) { // once: whatever is in focus or under the finger stays
+function build(b) {
+  // once: whatever is in focus or under the finger stays
   const bar = make('div', 'bar');
   const label = make('label', 'check', null, { title: 'draw the region over the edited picture' });
   label.append(make('input', 'show', null, { type: 'checkbox' }), make('span', '', 'show it'));
@@ -12,31 +16,72 @@ function build(b) { // once: whatever is in focus or under the finger stays
   const knobs = make('div', 'knobs');
   for (const [name, title, min, max, step, hint] of KNOBS) {
     const knob = make('label', 'knob', null, { title: hint });
-    knob.append(make('span', '', title), make('output'), make('input', name, null, { type: 'range', min, max, step, 'aria-label': `${title} of the region`, 'data-knob': name }));
+    knob.append(
+      make('span', '', title),
+      make('output'),
+      make('input', name, null, {
+        type: 'range',
+        min,
+        max,
+        step,
+        'aria-label': `${title} of the region`,
+        'data-knob': name,
+      }),
+    );
     knobs.append(knob);
   }
-  const own = make('label', 'check own', null, { title: 'outside the region the picture itself, not what the autoencoder makes of it' });
-  own.append(make('input', 'pixels', null, { type: 'checkbox' }), make('span', '', 'original pixels outside'));
-  b.append(bar, make('p', 'row words', null, { role: 'group', 'aria-label': 'words of the region' }), make('p', 'hint'), knobs, own);
+  const own = make('label', 'check own', null, {
+    title: 'outside the region the picture itself, not what the autoencoder makes of it',
+  });
+  own.append(
+    make('input', 'pixels', null, { type: 'checkbox' }),
+    make('span', '', 'original pixels outside'),
+  );
+  b.append(
+    bar,
+    make('p', 'row words', null, { role: 'group', 'aria-label': 'words of the region' }),
+    make('p', 'hint'),
+    knobs,
+    own,
+  );
 }
 function pick(b, words) {
   const row = b.querySelector('.row');
   const focused = row.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  row.replaceChildren(...words.map((word) => {
-    const chip = make('button', 'chip pick', null, { 'data-key': word.key });
-    if (word.old) chip.append(make('s', '', word.old));
-    if (word.text) chip.append(make('b', '', word.text));
-    return chip;
-  }));
-  if (focused) ([...row.children].find((chip) => chip.dataset.key === focused) || row.firstChild)?.focus({ preventScroll: true });
+  row.replaceChildren(
+    ...words.map((word) => {
+      const chip = make('button', 'chip pick', null, { 'data-key': word.key });
+      if (word.old) chip.append(make('s', '', word.old));
+      if (word.text) chip.append(make('b', '', word.text));
+      return chip;
+    }),
+  );
+  if (focused)
+    ([...row.children].find((chip) => chip.dataset.key === focused) || row.firstChild)?.focus({
+      preventScroll: true,
+    });
 }
 function draw() {
   const b = board();
   if (!b) return;
-  const v = { words: [], chosen: [], out: [], threshold: 0.3, start: 0.2, soft: 0, mask: '', pixels: false, show: false, ...(props.value || {}) };
+  const v = {
+    words: [],
+    chosen: [],
+    out: [],
+    threshold: 0.3,
+    start: 0.2,
+    soft: 0,
+    mask: '',
+    pixels: false,
+    show: false,
+    ...(props.value || {}),
+  };
   const signature = JSON.stringify(v.words);
   if (!b.children.length) build(b);
-  if (b.dataset.words !== signature) { pick(b, v.words); b.dataset.words = signature; }
+  if (b.dataset.words !== signature) {
+    pick(b, v.words);
+    b.dataset.words = signature;
+  }
   const none = !v.chosen.length && !v.mask;
   for (const chip of b.querySelectorAll('.chip')) {
     const { key } = chip.dataset;
@@ -45,13 +90,18 @@ function draw() {
     chip.classList.toggle('on', state === 'in');
     chip.classList.toggle('out', state === 'out');
     chip.setAttribute('aria-pressed', state === 'in' ? 'true' : state === 'out' ? 'mixed' : 'false');
-    chip.title = { in: 'part of the region; click to take its place out', out: 'its place is left out; click to forget it', '': 'click to change only where this word looks' }[state];
+    chip.title = {
+      in: 'part of the region; click to take its place out',
+      out: 'its place is left out; click to forget it',
+      '': 'click to change only where this word looks',
+    }[state];
   }
   const paint = b.querySelector('.paint');
   paint.textContent = v.mask ? 'painted \u2713' : 'paint it';
   paint.title = v.mask ? 'change what is painted, or wipe it' : 'paint the region by hand';
   b.querySelector('.hint').textContent = v.out.length
-    ? 'Left-out words need a word or paint to be left out of.' : 'Click words to change only where they look.';
+    ? 'Left-out words need a word or paint to be left out of.'
+    : 'Click words to change only where they look.';
   b.querySelector('.hint').hidden = !none;
   b.querySelector('.knobs').hidden = none;
   b.querySelector('.own').hidden = none;
@@ -69,7 +119,10 @@ function draw() {
   }
 }
 element.addEventListener('click', (e) => {
-  if (e.target.closest('.paint')) { trigger('edit'); return; }
+  if (e.target.closest('.paint')) {
+    trigger('edit');
+    return;
+  }
   const chip = e.target.closest('.chip');
   if (!chip) return;
   const { key, state } = chip.dataset;
@@ -89,5 +142,4 @@ element.addEventListener('change', (e) => {
   if (e.target.matches('.pixels')) put({ pixels: e.target.checked }, 'input');
   if (e.target.matches('.show')) put({ show: e.target.checked }, 'select');
 });
-watch('value', arrived);
-draw();
+interactive(draw);

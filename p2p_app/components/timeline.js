@@ -1,4 +1,6 @@
-// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run}, see ui/timeline.py.
+// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run}.
+import { board, interactive, make, put } from './common.js';
+
 const PRESETS = [
   ['strict', [0, 1], [0, 0.8], 'keep layout and shapes as they are'],
   ['balanced', [0, 0.8], [0, 0.4], 'keep the layout, let shapes follow the words'],
@@ -12,27 +14,55 @@ const LANES = [
 ];
 const stepAt = (f, n) => Math.floor(f * n + 0.5 + 1e-9);
 const span = (lo, hi) => (hi > lo ? `${lo} \u2013 ${hi}` : 'off');
-const windowOf = (v, name) => (name.startsWith('@') ? (v.words || {})[name.slice(1)] : v[name]) || [0, 0];
+const windowOf = (v, name) => (name.startsWith('@') ? v.words?.[name.slice(1)] : v[name]) || [0, 0];
 
 function lane(name, label, title) {
-  const row = make('div', `lane ${name.startsWith('@') ? 'word' : name === 'faders' ? 'weights' : name}`, null, { title });
+  const row = make(
+    'div',
+    `lane ${name.startsWith('@') ? 'word' : name === 'faders' ? 'weights' : name}`,
+    null,
+    { title },
+  );
   row.dataset.lane = name;
   const well = make('div', 'well');
   well.append(make('i', 'fill'));
-  for (const [end, side] of [['start', 0], ['end', 1]])
-    well.append(make('input', end, null, { type: 'range', min: 0, step: 1, 'data-side': side, 'aria-label': `${label}: ${end} of its window` }));
+  for (const [end, side] of [
+    ['start', 0],
+    ['end', 1],
+  ])
+    well.append(
+      make('input', end, null, {
+        type: 'range',
+        min: 0,
+        step: 1,
+        'data-side': side,
+        'aria-label': `${label}: ${end} of its window`,
+      }),
+    );
   const head = make('span', 'label', label);
   row.append(head, well, make('output'));
-  if (name.startsWith('@')) row.append(make('button', 'quiet drop', '\u00d7', { 'aria-label': `no window of its own for ${label}` }));
+  if (name.startsWith('@'))
+    row.append(make('button', 'quiet drop', '\u00d7', { 'aria-label': `no window of its own for ${label}` }));
   return row;
 }
 
-function build(b) { // once: whatever is in focus or under the finger stays
+function build(b) {
+  // once: whatever is in focus or under the finger stays
   const bar = make('div', 'bar');
-  const more = make('select', 'more', null, { 'aria-label': 'a window of its own for a word', title: 'a window of its own for a word' });
+  const more = make('select', 'more', null, {
+    'aria-label': 'a window of its own for a word',
+    title: 'a window of its own for a word',
+  });
   bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'), more);
-  const presets = make('p', 'row presets', null, { role: 'group', 'aria-label': 'how firmly the source holds' });
-  presets.append(...PRESETS.map(([title, , , hint], i) => make('button', 'chip pick', title, { 'data-preset': i, title: hint })));
+  const presets = make('p', 'row presets', null, {
+    role: 'group',
+    'aria-label': 'how firmly the source holds',
+  });
+  presets.append(
+    ...PRESETS.map(([title, , , hint], i) =>
+      make('button', 'chip pick', title, { 'data-preset': i, title: hint }),
+    ),
+  );
   const score = make('div', 'score');
   const ran = make('div', 'lane ran', null, { role: 'img' });
   ran.append(make('span', 'label', 'steps'), make('div', 'cells'), make('output', 'told'));
@@ -47,16 +77,24 @@ function words(b, v) {
   const more = b.querySelector('.more');
   more.replaceChildren(
     make('option', '', '+ word', { value: '' }),
-    ...(v.names || []).filter(([key]) => !own.includes(key)).map(([key, text]) => make('option', '', text, { value: key })),
+    ...(v.names || [])
+      .filter(([key]) => !own.includes(key))
+      .map(([key, text]) => make('option', '', text, { value: key })),
   );
   const score = b.querySelector('.score');
   const old = new Map([...score.querySelectorAll('.lane.word')].map((row) => [row.dataset.lane, row]));
-  const lost = [...old].some(([name, row]) => !own.includes(name.slice(1)) && row.contains(document.activeElement));
+  const lost = [...old].some(
+    ([name, row]) => !own.includes(name.slice(1)) && row.contains(document.activeElement),
+  );
   for (const [name, row] of old) if (!own.includes(name.slice(1))) row.remove();
   const last = score.querySelector('.ran');
   for (const key of own) {
     const row = old.get(`@${key}`);
-    if (!row) score.insertBefore(lane(`@${key}`, names[key], `cross-attention of \u201c${names[key]}\u201d alone`), last);
+    if (!row)
+      score.insertBefore(
+        lane(`@${key}`, names[key], `cross-attention of \u201c${names[key]}\u201d alone`),
+        last,
+      );
   }
   if (lost) more.focus({ preventScroll: true });
 }
@@ -68,7 +106,10 @@ function draw() {
   const n = v.steps || 30;
   const signature = JSON.stringify([v.names || [], Object.keys(v.words || {})]);
   if (!b.children.length) build(b);
-  if (b.dataset.lanes !== signature) { words(b, v); b.dataset.lanes = signature; }
+  if (b.dataset.lanes !== signature) {
+    words(b, v);
+    b.dataset.lanes = signature;
+  }
   b.querySelector('.count').textContent = `of ${n} steps`;
   for (const row of b.querySelectorAll('[data-lane]')) {
     const ends = windowOf(v, row.dataset.lane).map((f) => stepAt(f, n));
@@ -91,14 +132,17 @@ function draw() {
   }
   const cells = b.querySelector('.cells');
   const run = v.run;
+  const known = run ? run.total - run.computed : 0;
   if (cells.children.length !== n) cells.replaceChildren(...Array.from({ length: n }, () => make('i')));
   [...cells.children].forEach((cell, i) => {
-    cell.className = !run ? '' : i >= run.total - run.computed ? 'new' : 'old';
+    cell.className = !run ? '' : i >= known ? 'new' : 'old';
   });
-  b.querySelector('.told').textContent = run ? run.computed ? `${run.computed} new` : 'none new' : '';
+  b.querySelector('.told').textContent = run ? (run.computed ? `${run.computed} new` : 'none new') : '';
   const ran = b.querySelector('.ran');
-  ran.title = !run ? 'which steps a run computes and which it knows already'
-    : run.computed ? `dark: the ${run.computed} steps that the last run computed; light: the ${run.total - run.computed} that it knew already`
+  ran.title = !run
+    ? 'which steps a run computes and which it knows already'
+    : run.computed
+      ? `dark: the ${run.computed} steps that the last run computed; light: the ${known} that it knew already`
       : 'every step was known, none was computed';
   ran.setAttribute('aria-label', ran.title);
 }
@@ -113,7 +157,8 @@ element.addEventListener('input', (e) => {
   const ends = windowOf(v, name).map((f) => stepAt(f, n));
   const side = Number(e.target.dataset.side);
   ends[side] = Number(e.target.value);
-  if (side === 0) ends[1] = Math.max(ends[0], ends[1]); else ends[0] = Math.min(ends[0], ends[1]);
+  if (side === 0) ends[1] = Math.max(ends[0], ends[1]);
+  else ends[0] = Math.min(ends[0], ends[1]);
   const now = ends.map((k) => k / n);
   put(name.startsWith('@') ? { words: { ...v.words, [name.slice(1)]: now } } : { [name]: now }, 'input');
 });
@@ -136,5 +181,4 @@ element.addEventListener('click', (e) => {
   const [, cross, self] = PRESETS[chip.dataset.preset];
   put({ cross: [...cross], self: [...self], words: {} }, 'input');
 });
-watch('value', arrived);
-draw();
+interactive(draw);

@@ -2,62 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from .board import Board, number, whole
+from pydantic import BeforeValidator, Field, ValidationInfo
 
-STEPS = 30
-BALANCED = {"cross": [0.0, 0.8], "self": [0.0, 0.4]}
-MOST_LANES = 8
+from .board import Board
+from .values import MAX_ITEMS, MAX_KEY_LENGTH, Value, check, number, pairs, text, whole
+
+DEFAULT_STEPS = 30
+MAX_STEPS = 1000
+DEFAULT_CROSS = (0.0, 0.8)
+DEFAULT_SELF = (0.0, 0.4)
+MAX_LANES = 8
+Window = list[float]  # [start, end]
+
+
+def _window(value: Any, default: tuple[float, float] | list[float]) -> list[float]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return list(default)
+    start, end = number(value[0], 0, 1, default[0]), number(value[1], 0, 1, default[1])
+    return [min(start, end), max(start, end)]
+
+
+def _lanes(value: Any, info: ValidationInfo) -> dict[str, list[float]]:
+    lanes = list(value.items() if isinstance(value, dict) else ())[-MAX_LANES:]
+    cross = info.data["cross"]
+    return {
+        text(key, MAX_KEY_LENGTH): _window(window, cross) for key, window in lanes if isinstance(key, str)
+    }
+
+
+def _computed(value: Any, info: ValidationInfo) -> int:
+    total = info.data["total"]
+    return whole(value, 0, total, total)
+
+
+def _run(value: Any) -> RunSteps | None:
+    return RunSteps.read(value) if isinstance(value, (dict, RunSteps)) else None
+
+
+Steps = Annotated[int, check(whole, 1, MAX_STEPS, DEFAULT_STEPS)]
+
+
+class RunSteps(Value):
+    """What the last run did: the last `computed` of its `total` steps were computed."""
+
+    total: Steps = DEFAULT_STEPS
+    computed: Annotated[int, BeforeValidator(_computed)] = DEFAULT_STEPS
+
+
+class TimelineValue(Value):
+    """A window is [start, end] as fractions of the steps, so it stays when the number of steps changes.
+
+    cross, self: windows of the injection of cross- and self-attention. faders: window of the weights. words:
+    windows of cross-attention of single words, by the desk's keys, instead of `cross`. names: [key, text] of
+    the words there are to choose from.
+    """
+
+    steps: Steps = DEFAULT_STEPS
+    cross: Annotated[list[float], check(_window, DEFAULT_CROSS)] = Field(
+        default_factory=lambda: [*DEFAULT_CROSS]
+    )
+    self: Annotated[list[float], check(_window, DEFAULT_SELF)] = Field(
+        default_factory=lambda: [*DEFAULT_SELF]
+    )
+    faders: Annotated[list[float], check(_window, (0.0, 1.0))] = Field(default_factory=lambda: [0.0, 1.0])
+    words: Annotated[dict[str, Window], BeforeValidator(_lanes)] = Field(default_factory=dict)
+    names: Annotated[list[list[str]], check(pairs, MAX_ITEMS, MAX_KEY_LENGTH)] = Field(default_factory=list)
+    run: Annotated[RunSteps | None, BeforeValidator(_run)] = None
 
 
 class Timeline(Board):
-    """Value: {"steps": N, "cross": window, "self": window, "faders": window, "words": {key: window},
-    "names": [[key, text]], "run": {"computed", "total"} or None}.
-
-    A window is [start, end] as fractions of the steps, so it keeps when the number of steps changes. words:
-    windows of cross-attention of single words, by the desk's keys, instead of "cross". names: the words there
-    are to choose from.
-    """
+    """The windows as one picture."""
 
     script = "timeline"
     about = (
         "Windows as fractions of the steps: {steps, cross: [start, end], self: [start, end], "
         "faders: [start, end], words: {key: [start, end]}}."
     )
-
-    @staticmethod
-    def clean(value: Any) -> dict[str, Any]:
-        value = value if isinstance(value, dict) else {}
-        run = value.get("run")
-        if isinstance(run, dict):
-            total = whole(run.get("total"), 1, 1000, STEPS)
-            run = {"total": total, "computed": whole(run.get("computed"), 0, total, total)}
-        else:
-            run = None
-        cross = _window(value.get("cross"), BALANCED["cross"])
-        words = value.get("words")
-        lanes = list(words.items() if isinstance(words, dict) else ())[-MOST_LANES:]
-        names = value.get("names")
-        return {
-            "steps": whole(value.get("steps"), 1, 1000, STEPS),
-            "cross": cross,
-            "self": _window(value.get("self"), BALANCED["self"]),
-            "faders": _window(value.get("faders"), [0.0, 1.0]),
-            "words": {key[:220]: _window(window, cross) for key, window in lanes if isinstance(key, str)},
-            "names": [
-                [pair[0][:220], pair[1][:200]]
-                for pair in (names[:128] if isinstance(names, list) else [])
-                if isinstance(pair, (list, tuple))
-                and len(pair) == 2
-                and all(isinstance(p, str) for p in pair)
-            ],
-            "run": run,
-        }
-
-
-def _window(value: Any, default: list[float]) -> list[float]:
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        return list(default)
-    start, end = number(value[0], 0, 1, default[0]), number(value[1], 0, 1, default[1])
-    return [min(start, end), max(start, end)]
+    value_type = TimelineValue

@@ -1,244 +1,234 @@
-"""Where words look: one word over the picture, and the figures of all words. Mixed into the runs."""
+"""Attention: one word over the picture, and figures of all words.
+
+Maps hold the device a step at a time, and leave it to whatever else the page wants.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from .. import pictures
+from ..components.look import LookValue
 from ..components.region import toggled
+from ..guards import queued, reports_errors, settles
+from ..maps import Picked, edited_source, map_over, mean_map, picked_word
+from ..messages import NO_SOURCE
+from ..runner import Runner, Updates
 from ..sessions import Session
+from ..steps import Steps
+from ..views import Update, shown_pair
+from ..wish import Wish
 
 if TYPE_CHECKING:
-    from ..controls import Reading
-    from ..runner import Runs
+    from p2p_core import Source
 
-SIDE = 192
 VIEWS = ("mean of all steps", "step by step")
-USUAL = "the usual layers"
-MOST_ROWS = 6
+DEFAULT_LAYERS = "the usual layers"
+SIDES = ("source", "edit")
+MAX_ROWS = 6
+MAX_COLUMNS = 6  # of a figure of means
 
 
-def blank(session: Session, reading: Reading) -> dict[str, Any]:
-    """The look of the picked word before any map is drawn."""
-    key = reading.controls.desk["picked"]
-    number = next((n for n, word in enumerate(reading.controls.desk["words"]) if word["key"] == key), None)
-    if number is None:
-        return {}
-    source = [reading.plan.source.words[n].text for n in reading.partners[number][1]]
-    return {
-        "word": reading.controls.desk["words"][number]["text"],
-        "old": " ".join(source),
-        "key": key,
-        "total": len(reading.plan.steps),
-        "region": key in reading.controls.region["chosen"],
-        "number": number,
-        "partners": reading.partners[number][1],
-    }
+@dataclass(frozen=True)
+class Panel:
+    """A map of a figure: the mean over some steps of a word."""
+
+    title: str
+    word: int
+    steps: Sequence[int]
 
 
-def heats(pictured: Any, numbers: Sequence[int], step: int) -> Generator[None, None, Any]:
-    """The mean map of some words of a source, a step at a time so that it can be left. step 0: all steps."""
-    found = None
-    steps = [step - 1] if step else range(pictured.steps)
-    for i in steps:
-        for n in numbers:
-            heat = pictured.attention(n, step=i)
-            found = heat if found is None else found + heat
-        yield
-    return found / (len(steps) * len(numbers))
+class AttentionTab:
+    """The handlers of the tab, and of the picked word beside the picture."""
 
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
 
-def edited_of(session: Session) -> Any:
-    """The result as a source, for its maps; None where there is no edit to look at."""
-    if not session.shows_edit:
-        return None
-    if session.edited is None:
-        session.edited = session.result.as_source()
-    return session.edited
+    # --- a word -------------------------------------------------------------------------------------
 
-
-def first_look(runs: Runs, session: Session) -> dict[str, Any]:
-    """The picked word's look after a new edit: the source's map; the edit's is drawn when it is asked for."""
-    value = blank(session, runs.reading(session))
-    if not value:
-        return {}
-    number, partners = value.pop("number"), value.pop("partners")
-    if partners:
-        maps = [session.source.attention(n) for n in partners]
-        value["before"] = drawn_over(runs.engine.figures, session.source.image, sum(maps) / len(maps))
-    return {**value, "step": 0, "stale": stale(session, number)}
-
-
-def stale(session: Session, number: int) -> bool:
-    """True if there is an edit in which the word can be looked at."""
-    prompt = session.result.plan.target if session.shows_edit else None
-    return prompt is not None and session.controls is not None and prompt.text == session.controls.prompt
-
-
-class LookHandlers:
-    """Handlers about attention maps. They hold the device a step at a time, and leave it to whatever else the
-    page wants."""
-
-    def pick(self: Any, desk: dict, clock: float, request: gr.Request) -> Any:
+    @settles
+    def pick(self, wish: Wish) -> Updates:
         """A word was clicked: show where it looks."""
-        session = self.sessions.get(request.session_hash)
+        session = wish.session
         if session.controls is not None:
-            picked = desk["picked"]
-            session.controls = replace(session.controls, desk={**session.controls.desk, "picked": picked})
-        yield from self.views(session, 0, clock)
+            desk = wish.values["desk"]
+            desk = session.controls.desk.replace(words=desk.words, picked=desk.picked)
+            session.controls = replace(session.controls, desk=desk)
+        yield from self._looks(session, 0, wish.clock)
 
-    def look(self: Any, look: dict, clock: float, request: gr.Request) -> Any:
+    @settles
+    def look(self, wish: Wish) -> Updates:
         """Another step of the picked word's map, or the edit's map after a new edit."""
-        yield from self.views(self.sessions.get(request.session_hash), look["step"], clock)
+        yield from self._looks(wish.session, wish.values["look"].step, wish.clock)
 
-    def views(self: Any, session: Session, step: int, clock: float) -> Iterator[dict[str, Any]]:
+    def _looks(self, session: Session, step: int, clock: float) -> Updates:
         """The picked word's look: first over the source, then over the edit."""
-        if session.source is None:
+        source = session.source
+        if source is None:
             return
-        value = blank(session, self.reading(session))
-        if not value:
-            yield {"look": {}}
+        picked = picked_word(session, self.runner.reading(session))
+        if picked is None:
+            yield {"look": LookValue()}
             return
-        number, partners = value.pop("number"), value.pop("partners")
-        value["step"] = min(step, session.source.steps)
-        value["stale"] = stale(session, number)
-        wanted = [("before", lambda: session.source, partners)] if partners else []
-        if value["stale"]:
-            wanted.append(("after", lambda: edited_of(session), [number]))
-        if not wanted:
-            yield {"look": value}
-        for name, pictured, numbers in wanted:
-            heat = yield from self.in_turn(
-                session, clock, self._heat(session, clock, pictured, numbers, value["step"]), "look"
+        look = picked.look.replace(step=min(step, source.steps))
+        todo: list[tuple[str, Callable[[], Source | None], Sequence[int]]] = []
+        if picked.partners:
+            todo.append(("before", lambda: session.source, picked.partners))
+        if look.stale:
+            todo.append(("after", lambda: edited_source(session), [picked.number]))
+        if not todo:
+            yield {"look": look}
+        for name, pictured, numbers in todo:
+            heat = yield from self.runner.in_turn(
+                session, clock, self._heat(session, clock, pictured, numbers, look.step), "look"
             )
-            if heat is None:
+            shown = pictured()
+            if heat is None or shown is None:
                 return
-            value[name] = drawn_over(self.engine.figures, pictured().image, heat)
-            yield {"look": dict(value)}
+            look = look.replace(**{name: map_over(self.runner.engine, shown.image, heat)})
+            yield {"look": look}
 
     def _heat(
-        self: Any, session: Session, clock: float, pictured: Any, numbers: Sequence[int], step: int
-    ) -> Generator[dict[str, Any], None, Any]:
+        self,
+        session: Session,
+        clock: float,
+        pictured: Callable[[], Source | None],
+        numbers: Sequence[int],
+        step: int,
+    ) -> Generator[Update, None, Any]:
         """A map, or None if the page wants something else."""
-        steps = heats(pictured(), numbers, step)
+        source = pictured()
+        if source is None:
+            return None
+        run = Steps(mean_map(source, numbers, step))
         while not session.outdated(clock, "look"):
-            try:
-                next(steps)
-            except StopIteration as stop:
-                return stop.value
+            if run.next() is None:
+                return run.result
             yield {}
         return None
 
-    def only_there(self: Any, region: dict, look: dict, clock: float, request: gr.Request) -> Any:
+    @queued("edit")
+    def only_there(self, wish: Wish) -> Updates:
         """The picked word becomes the region of the edit, or leaves it."""
-        session = self.sessions.get(request.session_hash)
-        if session.controls is None or not look["key"]:
+        session, look = wish.session, wish.values["look"]
+        if session.controls is None or not look.key:
             return
-        session.controls = replace(session.controls, region=toggled(region, look["key"]))
-        yield {"look": {**look, "region": look["key"] in session.controls.region["chosen"]}}
-        yield from self.run_edit(session, clock)
+        region = toggled(wish.values["region"], look.key)
+        session.controls = replace(session.controls, region=region)
+        yield {"look": look.replace(region=look.key in region.chosen)}
+        yield from self.runner.run_edit(session, wish.clock)
 
-    def show_region(self: Any, region: dict, request: gr.Request) -> Any:
+    @reports_errors
+    def show_region(self, wish: Wish) -> Updates:
         """Draw the region over the edited picture, or don't."""
-        session = self.sessions.get(request.session_hash)
+        session, show = wish.session, wish.values["region"].show
         if session.controls is not None:
-            shown = {**session.controls.region, "show": region["show"]}
-            session.controls = replace(session.controls, region=shown)
-        yield {"picture": self.pair(session, region)}
+            region = session.controls.region.replace(show=show)
+            session.controls = replace(session.controls, region=region)
+        yield {"picture": shown_pair(self.runner.engine, session, region=show)}
 
-    def maps(self: Any, which: str, layers: str, clock: float, request: gr.Request) -> Any:
+    # --- figures ------------------------------------------------------------------------------------
+
+    @settles
+    def maps(self, wish: Wish) -> Updates:
         """Figures: every word's map, or a grid of words x steps, in the source and in the edit.
 
-        which: one of `VIEWS`. layers: a group of `PromptToPrompt.map_layers`, or "" for the usual ones.
+        maps_view: one of `VIEWS`. maps_layers: a group of `PromptToPrompt.map_layers`; else the usual ones.
         """
-        session = self.sessions.get(request.session_hash)
+        session, runner = wish.session, self.runner
+        view, layers = wish.values["maps_view"], wish.values["maps_layers"]
         if session.source is None:
-            yield {"maps_note": "There is no source picture yet. Press Generate first."}
+            yield {"maps_note": NO_SOURCE}
             return
-        figures, groups = self.engine.figures, self.engine.p2p.map_layers(session.source)
+        groups = runner.engine.p2p.map_layers(session.source)
         sites = groups.get(layers)
         yield {
             "maps_note": "drawing \u2026",
-            "maps_layers": gr.update(choices=[USUAL, *groups], value=layers if sites else USUAL),
+            "maps_layers": gr.update(
+                choices=[DEFAULT_LAYERS, *groups], value=layers if sites else DEFAULT_LAYERS
+            ),
         }
-        picked = blank(session, self.reading(session))
-        for name, pictured in (("source", lambda: session.source), ("edit", lambda: edited_of(session))):
-            if name == "edit" and not session.shows_edit:
-                yield {"maps_edit": drawn(None)}
+        picked = picked_word(session, runner.reading(session))
+        for side in SIDES:
+            if side == "edit" and not session.shows_edit:
+                yield {"maps_edit": plot(None)}
                 continue
-            own = ([picked["number"]] if name == "edit" else list(picked["partners"])) if picked else []
-            panels = yield from self.in_turn(
-                session, clock, self._panels(session, clock, pictured, which, own, sites), "look"
+            panels = yield from runner.in_turn(
+                session, wish.clock, self._panels(wish, side, view, picked, sites), "look"
             )
-            if panels is None:
+            shown = self._pictured(session, side)
+            if panels is None or shown is None:
                 yield {"maps_note": "Left for what you asked for meanwhile. Press Draw."}
                 return
-            figure = figures.grid(pictured().image, panels, columns=across(panels, which))
-            yield {f"maps_{name}": drawn(figure), f"maps_{name}_png": saved(figure, session, name)}
-        note = (
-            ""
-            if which == VIEWS[0] or picked
-            else f"The first {MOST_ROWS} words; pick one on the desk for it alone."
-        )
-        yield {"maps_note": note}
+            figure = runner.engine.figures.grid(shown.image, panels, columns=count_columns(panels, view))
+            yield {f"maps_{side}": plot(figure), f"maps_{side}_png": save(figure, session, side)}
+        every = view == VIEWS[0] or picked
+        yield {
+            "maps_note": "" if every else f"The first {MAX_ROWS} words; pick one on the desk for it alone."
+        }
+
+    def _pictured(self, session: Session, side: str) -> Source | None:
+        return session.source if side == "source" else edited_source(session)
 
     def _panels(
-        self: Any, session: Session, clock: float, pictured: Any, which: str, own: list[int], sites: Any
-    ) -> Generator[dict[str, Any], None, list[tuple[str, Any]] | None]:
+        self, wish: Wish, side: str, view: str, picked: Picked | None, sites: Any
+    ) -> Generator[Update, None, list[tuple[str, Any]] | None]:
         """The maps of a figure with their titles, or None if the page wants something else."""
-        if session.outdated(clock, "look"):
+        session = wish.session
+        if session.outdated(wish.clock, "look"):
             return None
-        shown = pictured()
-        words = [n for n, word in enumerate(shown.prompt.words) if word.tokens]
-        steps = range(shown.steps)
-        wanted: list[tuple[str, int, Sequence[int]]]
-        if which == VIEWS[0]:
-            wanted = [(shown.prompt.words[n].text, n, steps) for n in words]
-        else:
-            words = ([n for n in own if n in words] or words)[:MOST_ROWS]
-            some = sorted({round(i * (shown.steps - 1) / 5) for i in range(6)})
-            wanted = []
-            for n in words:
-                text = shown.prompt.words[n].text
-                wanted += [(f"{text} \u00b7 {i + 1}", n, [i]) for i in some]
-                wanted.append((f"{text} \u00b7 mean", n, steps))
-        sums: list[Any] = [None] * len(wanted)
-        for i in steps:
-            for k, (_, n, mine) in enumerate(wanted):
-                if i in mine:
-                    if session.outdated(clock, "look"):
+        shown = self._pictured(session, side)
+        if shown is None:
+            return None
+        words: Sequence[int] = ()
+        if picked is not None:
+            words = [picked.number] if side == "edit" else picked.partners
+        panels = panels_of(shown, view, words)
+        sums: list[Any] = [None] * len(panels)
+        for i in range(shown.steps):
+            for k, panel in enumerate(panels):
+                if i in panel.steps:
+                    if session.outdated(wish.clock, "look"):
                         return None
-                    heat = shown.attention(n, step=i, sites=sites) / len(mine)
+                    heat = shown.attention(panel.word, step=i, sites=sites) / len(panel.steps)
                     sums[k] = heat if sums[k] is None else sums[k] + heat
             yield {}
-        return [(title, heat) for (title, _, _), heat in zip(wanted, sums, strict=True)]
+        return [(panel.title, heat) for panel, heat in zip(panels, sums, strict=True)]
 
 
-def across(panels: Sequence[Any], which: str) -> int:
+def panels_of(shown: Source, view: str, words: Sequence[int]) -> list[Panel]:
+    """The maps of a figure: of all words, or step by step of `words`, else of the first few."""
+    prompt, steps = shown.prompt.words, range(shown.steps)
+    there = [n for n, word in enumerate(prompt) if word.tokens]
+    if view == VIEWS[0]:
+        return [Panel(prompt[n].text, n, steps) for n in there]
+    some = sorted({round(i * (shown.steps - 1) / 5) for i in range(6)})
+    panels = []
+    for n in ([n for n in words if n in there] or there)[:MAX_ROWS]:
+        panels += [Panel(f"{prompt[n].text} \u00b7 {i + 1}", n, [i]) for i in some]
+        panels.append(Panel(f"{prompt[n].text} \u00b7 mean", n, steps))
+    return panels
+
+
+def count_columns(panels: Sequence[tuple[str, Any]], view: str) -> int:
     """Columns of a figure: up to six words in rows of like length, or one word's steps and their mean."""
-    if which == VIEWS[0]:
-        rows = max(1, math.ceil(len(panels) / 6))
+    if view == VIEWS[0]:
+        rows = max(1, math.ceil(len(panels) / MAX_COLUMNS))
         return max(1, math.ceil(len(panels) / rows))
-    return len({t.split(" \u00b7 ")[-1] for t, _ in panels})
+    return len({title.split(" \u00b7 ")[-1] for title, _ in panels})
 
 
-def drawn_over(figures: Any, image: Any, heat: Any) -> str:
-    """A map over a picture, as a data URI."""
-    return pictures.data_uri(figures.overlay(pictures.enlarged(image, SIDE), heat), SIDE)
-
-
-def saved(figure: Any, session: Session, name: str) -> Any:
+def save(figure: Any, session: Session, side: str) -> Any:
     """The figure as a file to download."""
-    path = session.path(f"attention-{name}.png")
+    path = session.path(f"attention-{side}.png")
     figure.savefig(path, facecolor="white")
     return gr.update(value=str(path), interactive=True)
 
 
-def drawn(figure: Any) -> dict[str, Any]:
+def plot(figure: Any) -> Any:
     """A plot with a figure; without one it doesn't show."""
     return gr.update(value=figure, visible=figure is not None)

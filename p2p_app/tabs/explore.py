@@ -12,125 +12,137 @@ import gradio as gr
 from PIL import Image
 
 from .. import pictures
-from ..axes import MOST_CELLS, Cell, axes, cells
-from ..components.board import Board, number, texts, whole
-from ..components.widgets import line
+from ..axes import Axis, Cell, Settings, Sheet, axes, cells
+from ..components.desk import DeskValue, silent_words
+from ..components.explore import MAX_CELLS, CellValue, ExploreValue
+from ..components.line import line
 from ..controls import read
-from ..messages import settings_of
+from ..guards import queued, reports_errors, settles
+from ..messages import NO_SOURCE
+from ..runner import Runner, Updates
 from ..sessions import Session
+from ..steps import Steps
+from ..views import Update, source_settings
+from ..wish import Wish
 
 if TYPE_CHECKING:
-    from ..runner import Runs
+    from p2p_core import Source
 
-SIDE = 160
-STRIP, GRID = 11, 5
-NEEDS = "There is no source picture yet. Press Generate first."
+SIDE = 160  # pixels of a cell
+EXPORT_SIDE = 256
+MIN_PROGRESS_SECONDS = 0.3
+KINDS = ("png", "gif", "webp")
 
 
-class Explore(Board):
-    """Value: {"axes": [[name, label]], "x": name, "y": name or "", "n": columns, "m": rows, "cells": [{"src",
-    "captions"}], "columns", "along", "down", "step", "total", "clicked": number or None}."""
+@dataclass
+class Progress:
+    """How far an exploration is. explore: the board's value, without cells."""
 
-    script = "explore"
-    about = "Explore: {x: control, y: control or '', n: columns, m: rows, clicked: number or null}."
+    session: Session
+    clock: float
+    explore: ExploreValue
+    total: int
+    step: int = 0
+    shown_at: float = 0.0
 
-    @staticmethod
-    def clean(value: Any) -> dict[str, Any]:
-        value = value if isinstance(value, dict) else {}
-        listed = value.get("axes")
-        names = [
-            [pair[0][:240], pair[1][:240]]
-            for pair in (listed[:200] if isinstance(listed, list) else [])
-            if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
-        ]
-        shown = value.get("cells")
-        clicked = value.get("clicked")
-        columns = whole(value.get("columns"), 1, MOST_CELLS, 1)
+    def update(self) -> Update:
+        self.shown_at = time.perf_counter()
+        text = f"exploring — step {self.step} of at most {self.total}"
         return {
-            "axes": names,
-            **{
-                k: value[k][:240] if isinstance(value.get(k), str) else ""
-                for k in ("x", "y", "along", "down")
-            },
-            "n": whole(value.get("n"), 2, STRIP + 2, STRIP),
-            "m": whole(value.get("m"), 2, 7, GRID),
-            "cells": [
-                {"src": str(cell.get("src", "")), "captions": texts(cell.get("captions"), most=2)}
-                for cell in (shown[:MOST_CELLS] if isinstance(shown, list) else [])
-                if isinstance(cell, dict)
-            ],
-            "columns": columns,
-            "step": number(value.get("step"), 0, 1e6, 0),
-            "total": number(value.get("total"), 0, 1e6, 0),
-            "clicked": clicked if isinstance(clicked, int) and not isinstance(clicked, bool) else None,
+            "line": line("busy", text, step=self.step, total=self.total),
+            "explore": self.explore.replace(step=self.step, total=self.total),
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """The last exploration of a page. source: what its cells are edits of, unless their settings differ."""
+class ExploreTab:
+    """The handlers of the tab."""
 
-    source: Any
-    source_path: str
-    cells: Sequence[Cell]
-    images: Sequence[Image.Image]
-    columns: int
-    along: str
-    down: str
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
 
-
-class ExploreHandlers:
-    """Handlers of the Explore tab. Mixed into the runs."""
-
-    def offer(self: Any, explore: dict, request: gr.Request) -> Any:
+    @reports_errors
+    def offer(self, wish: Wish) -> Updates:
         """The controls that can be explored now."""
-        session = self.sessions.get(request.session_hash)
-        if session.source is None:
-            yield {"explore": {**explore, "axes": []}}
+        explore = wish.values["explore"]
+        if wish.session.source is None:
+            yield {"explore": explore.replace(axes=[])}
             return
-        yield {"explore": offered(self, session, explore)}
+        yield {"explore": self._with_axes(wish.session, explore)}
 
-    def explore(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
+    @settles
+    def explore(self, wish: Wish) -> Updates:
         """Run it."""
-        session = self.sessions.get(request.session_hash)
-        sheet = yield from self.in_turn(session, clock, self._explored(session, explore, clock))
+        session, explore = wish.session, wish.values["explore"]
+        sheet = yield from self.runner.in_turn(session, wish.clock, self._sheet(session, explore, wish.clock))
         if sheet is None:
             return
-        yield {"explore": shown(sheet, offered(self, session, explore))}
-        for kind, path in exported(self.engine.figures, sheet, session):
+        yield {"explore": sheet_value(sheet, self._with_axes(session, explore))}
+        for kind, path in export(self.runner.engine.figures, sheet, session):
             yield {f"sheet_{kind}": gr.update(value=str(path), interactive=True)}
 
-    def _explored(
-        self: Any, session: Session, explore: dict, clock: float
-    ) -> Generator[dict[str, Any], None, Sheet | None]:
+    @queued("source")
+    def take(self, wish: Wish) -> Updates:
+        """A click on a cell: the controls take its settings, and the source is the one it was made of."""
+        session, runner = wish.session, self.runner
+        n, sheet = wish.values["explore"].clicked, session.sheet
+        if sheet is None or session.source is None or n is None or not 0 <= n < len(sheet.cells):
+            return
+        cell = sheet.cells[n]
+        if not same_source(cell.settings, sheet.source.to_dict()):
+            if session.source.origin is not None or cell.settings != session.source.to_dict():
+                if not (yield from runner.run_generated(session, dict(cell.settings), wish.clock)):
+                    return
+        elif session.source is not sheet.source:
+            runner.set_source(session, sheet.source, sheet.source_path)
+        controls = session.controls = cell.controls
+        yield {**source_settings(session.source), "prompt": controls.prompt}
+        yield {"timeline": controls.timeline, "desk": controls.desk, "region": controls.region}
+        yield from runner.run_edit(session, wish.clock)
+
+    def _axes(self, session: Session) -> dict[str, Axis]:
+        reading, source = self.runner.reading(session), session.source
+        if source is None:
+            return {}
+        return axes(
+            reading.controls, source.to_dict(), fresh=source.origin is None and source.seed is not None
+        )
+
+    def _with_axes(self, session: Session, explore: ExploreValue) -> ExploreValue:
+        """The value with the axes there are; what was chosen stays while it is there."""
+        found = self._axes(session)
+        return explore.replace(
+            axes=[[axis.name, axis.label] for axis in found.values()],
+            x=explore.x if explore.x in found else next(iter(found), ""),
+            y=explore.y if explore.y in found else "",
+        )
+
+    def _sheet(
+        self, session: Session, explore: ExploreValue, clock: float
+    ) -> Generator[Update, None, Sheet | None]:
         """The part that needs the device. None: nothing came of it."""
-        if session.source is None:
-            yield {"line": line("error", NEEDS)}
+        source, path = session.source, session.source_path
+        if source is None:
+            yield {"line": line("error", NO_SOURCE)}
             return None
-        explore = offered(self, session, explore)
-        found = _axes(self, session)
-        x, y = found.get(explore["x"]), found.get(explore["y"])
+        explore, found = self._with_axes(session, explore), self._axes(session)
+        controls = self.runner.reading(session).controls
+        x, y = found.get(explore.x), found.get(explore.y)
+        n, m = explore.n, explore.m
         if x is None:
             yield {"line": line("error", "Choose what to explore.")}
             return None
-        if y is x:
-            y = None
-        for axis in (x, y):
-            word = silenced(session.controls.desk, axis.name) if axis else ""
-            if word:
-                because = f"\u201c{word}\u201d is silent on the desk, by a mute or a solo"
-                yield {"line": line("error", f"This changes nothing because {because}.")}
-                return None
-        n, m = explore["n"], explore["m"]
-        if y is not None and n * m > MOST_CELLS:
-            yield {"line": line("error", f"A grid has at most {MOST_CELLS} pictures; {n} x {m} are {n * m}.")}
+        y = None if y is x else y
+        problem = pointless(controls.desk, [axis for axis in (x, y) if axis])
+        if y is not None and n * m > MAX_CELLS:
+            problem = problem or f"A grid has at most {MAX_CELLS} pictures; {n} x {m} are {n * m}."
+        if problem:
+            yield {"line": line("error", problem)}
             return None
-        source, path = session.source, session.source_path
-        todo = cells(x, y, n, m, session.controls, settings_of_source(source))
-        empty = {**explore, "cells": [], "clicked": None}
-        images = yield from _run(self, session, todo, clock, empty)
+        todo = cells(x, y, n, m, controls, source.to_dict())
+        empty = explore.replace(cells=[], clicked=None, step=0, total=0)
+        images = yield from self._images(session, source, todo, clock, empty)
         if images is None or session.outdated(clock):
-            yield {"explore": {**empty, "step": 0, "total": 0}}
+            yield {"explore": empty}
             return None
         before = session.sources()
         session.sheet = Sheet(
@@ -142,170 +154,121 @@ class ExploreHandlers:
             along=x.label,
             down=y.label if y else "",
         )
-        self.sessions.trim(session, before)
+        self.runner.sessions.trim(session, before)
         return session.sheet
 
-    def take(self: Any, explore: dict, clock: float, request: gr.Request) -> Any:
-        """A click on a cell: the controls take its settings, and the source is the one it was made of."""
-        session = self.sessions.get(request.session_hash)
-        n, sheet = explore["clicked"], session.sheet
-        if sheet is None or n is None or not 0 <= n < len(sheet.cells):
-            return
-        cell = sheet.cells[n]
-        if not same_source(cell.settings, settings_of_source(sheet.source)):
-            if session.source.origin is not None or cell.settings != settings_of_source(session.source):
-                if not (yield from self.run_generated(session, cell.settings, clock)):
-                    return
-        elif session.source is not sheet.source:
-            self.have(session, sheet.source, sheet.source_path)
-        session.controls = cell.controls
-        yield {**settings_of(session.source), "prompt": cell.controls.prompt}
-        yield {"timeline": cell.controls.timeline, "desk": cell.controls.desk, "region": cell.controls.region}
-        yield from self.run_edit(session, clock)
+    def _images(
+        self, session: Session, source: Source, todo: Sequence[Cell], clock: float, explore: ExploreValue
+    ) -> Generator[Update, None, list[Image.Image] | None]:
+        """All cells' pictures, source by source, each source's edits as one run. None if it was stopped."""
+        engine, steps = self.runner.engine, source.steps
+        groups: dict[tuple[Any, Any], list[int]] = {}
+        for i, cell in enumerate(todo):
+            groups.setdefault((cell.settings["seed"], cell.settings["guidance_scale"]), []).append(i)
+        total = sum(steps * (len(members) + 1) for members in groups.values())
+        progress = Progress(session, clock, explore, total)
+        images: dict[int, Image.Image] = {}
+        temporary: list[Source] = []
+        step = computed = 0
+        try:
+            for members in groups.values():
+                settings, group_source = todo[members[0]].settings, source
+                if not same_source(settings, source.to_dict()):
+                    progress.step = step
+                    made = yield from self._run(progress, engine.p2p.record(**settings))
+                    if made is None:
+                        return None
+                    temporary.append(made)
+                    group_source = made
+                step += steps
+                text = group_source.prompt.text
+                edits = [read(engine, text, todo[i].controls, steps).edit for i in members]
+                progress.step = step
+                results = yield from self._run(progress, engine.p2p.stream_many(group_source, edits))
+                if results is None:
+                    return None
+                step += steps * len(members)
+                images.update((i, result.image) for i, result in zip(members, results, strict=True))
+                computed += sum(result.steps_computed for result in results)
+            yield {
+                "line": line(
+                    "done",
+                    f"{len(todo)} pictures — computed ",
+                    f"*{computed}",
+                    f" of {len(todo) * steps} steps, the others were shared or known",
+                )
+            }
+            return [images[i] for i in range(len(todo))]
+        finally:
+            for made in temporary:
+                if made.key not in session.sources():
+                    engine.p2p.forget(made)
+
+    def _run(self, progress: Progress, states: Any) -> Generator[Update, None, Any]:
+        """A run's result, telling how far it is; None if the page wanted something else."""
+        run: Steps[Any] = Steps(states)
+        try:
+            while not progress.session.outdated(progress.clock):
+                if run.next() is None:
+                    return run.result
+                progress.step += 1
+                if time.perf_counter() - progress.shown_at > MIN_PROGRESS_SECONDS:
+                    yield progress.update()
+            if progress.session.halted(progress.clock):
+                yield {"line": line("stopped", "Stopped; what was computed is kept.")}
+            return None
+        finally:
+            run.close()
 
 
-def silenced(desk: dict[str, Any], axis: str) -> str:
-    """The word whose fader an axis moves, if it counts as 0 wherever that stands; else ""."""
-    key = axis.removeprefix("fader:") if axis.startswith("fader:") else ""
-    solo = [k for k in desk["solo"] if any(word["key"] == k for word in desk["words"])]
-    for word in desk["words"]:
-        if word["key"] == key and (key in desk["muted"] or (solo and key not in solo)):
-            return str(word["text"])
+def pointless(desk: DeskValue, chosen: Sequence[Axis]) -> str:
+    """Why these axes change nothing, else "": a silent word counts as 0 wherever its fader stands."""
+    for axis in chosen:
+        for word in desk.words:
+            if axis.name == f"fader:{word.key}" and word.key in silent_words(desk):
+                because = f"\u201c{word.text}\u201d is silent on the desk, by a mute or a solo"
+                return f"This changes nothing because {because}."
     return ""
 
 
-def settings_of_source(source: Any) -> dict[str, Any]:
-    return dict(source.to_dict())
-
-
-def same_source(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_source(one: Settings, other: Mapping[str, Any]) -> bool:
     """True if the cells of an exploration with these settings have one source: axes move only these two."""
     return all(one[name] == other[name] for name in ("seed", "guidance_scale"))
 
 
-def _axes(runs: Runs, session: Session) -> dict[str, Any]:
-    reading = runs.reading(session)
-    fresh = session.source.origin is None and session.source.seed is not None
-    return axes(reading.controls, settings_of_source(session.source), fresh=fresh)
-
-
-def offered(runs: Runs, session: Session, explore: dict) -> dict[str, Any]:
-    """The value with the axes there are; what was chosen stays while it is there."""
-    found = _axes(runs, session)
-    x = explore["x"] if explore["x"] in found else next(iter(found))
-    y = explore["y"] if explore["y"] in found else ""
-    return {**explore, "axes": [[axis.name, axis.label] for axis in found.values()], "x": x, "y": y}
-
-
-def _run(runs: Runs, session: Session, todo: list[Cell], clock: float, explore: dict) -> Any:
-    """All cells' pictures, source by source, each source's edits as one run. None if it was stopped."""
-    engine, mine = runs.engine, settings_of_source(session.source)
-    groups: dict[tuple[Any, Any], list[int]] = {}
-    for i, cell in enumerate(todo):
-        groups.setdefault((cell.settings["seed"], cell.settings["guidance_scale"]), []).append(i)
-    images: list[Image.Image | None] = [None] * len(todo)
-    steps = mine["steps"]
-    total = sum(steps * (len(members) + 1) for members in groups.values())
-    step, computed = 0, 0
-    extra: list[Any] = []
-    try:
-        for members in groups.values():
-            settings = todo[members[0]].settings
-            source = session.source
-            if not same_source(settings, mine):
-                made = engine.p2p.record(**settings)
-                source = yield from _through(runs, session, made, clock, explore, step, total)
-                if source is None:
-                    return None
-                extra.append(source)
-            step += steps
-            edits = [read(engine, source.prompt.text, todo[i].controls, steps).edit for i in members]
-            run = engine.p2p.stream_many(source, edits)
-            results = yield from _through(runs, session, run, clock, explore, step, total)
-            if results is None:
-                return None
-            step += steps * len(members)
-            for i, result in zip(members, results, strict=True):
-                images[i] = result.image
-            computed += sum(result.steps_computed for result in results)
-        plain = len(todo) * steps
-        said = (
-            f"{len(todo)} pictures — computed *{computed}* of {plain} steps, the others were shared or known"
-        )
-        yield {"line": line("done", *_stars(said))}
-        return images
-    finally:
-        for source in extra:
-            if source.key not in session.sources():
-                engine.p2p.forget(source)
-
-
-def _stars(text: str) -> list[str]:
-    """Parts for `line`: what stands between stars is set in bold."""
-    return [("*" if i % 2 else "") + part for i, part in enumerate(text.split("*")) if part]
-
-
-def _through(
-    runs: Runs, session: Session, states: Any, clock: float, explore: dict, first: int, total: int
-) -> Any:
-    """Drive a run, telling how far it is; None if the page wanted something else."""
-    step, last = first, 0.0
-    try:
-        while True:
-            if session.outdated(clock):
-                if session.halted(clock):
-                    yield {"line": line("stopped", "Stopped; what was computed is kept.")}
-                return None
-            try:
-                next(states)
-            except StopIteration as stop:
-                return stop.value
-            step += 1
-            if time.perf_counter() - last > 0.3:
-                last = time.perf_counter()
-                yield {
-                    "line": line(
-                        "busy", f"exploring — step {step} of at most {total}", step=step, total=total
-                    ),
-                    "explore": {**explore, "step": step, "total": total},
-                }
-    finally:
-        states.close()
-
-
-def shown(sheet: Sheet, explore: dict) -> dict[str, Any]:
-    return {
-        **explore,
-        "cells": [
-            {"src": pictures.data_uri(image, SIDE), "captions": list(cell.captions)}
+def sheet_value(sheet: Sheet, explore: ExploreValue) -> ExploreValue:
+    """The board's value with the sheet on it."""
+    return explore.replace(
+        cells=[
+            CellValue(src=pictures.data_uri(image, SIDE), captions=list(cell.captions))
             for cell, image in zip(sheet.cells, sheet.images, strict=True)
         ],
-        "columns": sheet.columns,
-        "along": sheet.along,
-        "down": sheet.down,
-        "step": 0,
-        "total": 0,
-        "clicked": None,
-    }
+        columns=sheet.columns,
+        along=sheet.along,
+        down=sheet.down,
+        step=0,
+        total=0,
+        clicked=None,
+    )
 
 
-def exported(figures: Any, sheet: Sheet, session: Session) -> Iterator[tuple[str, Path]]:
-    """The sheet as a PNG with captions, and as animations there and back, by kind."""
+def export(figures: Any, sheet: Sheet, session: Session) -> Iterator[tuple[str, Path]]:
+    """The sheet as a PNG with captions, and as animations there and back, by `KINDS`."""
     path = session.path("sheet.png")
-    large = [pictures.enlarged(image, 256) for image in sheet.images]
+    large = [pictures.enlarged(image, EXPORT_SIDE) for image in sheet.images]
     names = [", ".join(cell.captions) for cell in sheet.cells]
     title = sheet.along + (f" and {sheet.down}" if sheet.down else "")
-    whole = figures.sheet(large, names, columns=sheet.columns, title=title)
+    whole: Image.Image = figures.sheet(large, names, columns=sheet.columns, title=title)
     whole.save(path)
     yield "png", path
     frames, times = figures.animation(large)
-    how = {"save_all": True, "duration": times, "loop": 0}
+    options: dict[str, Any] = {"save_all": True, "duration": times, "loop": 0}
     path = session.path("sheet.gif")
     # One palette for all frames: a palette for each takes most of the time, and flickers.
     palette = whole.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    flat[0].save(path, append_images=flat[1:], optimize=False, **how)
+    flat[0].save(path, append_images=flat[1:], optimize=False, **options)
     yield "gif", path
     path = session.path("sheet.webp")
-    frames[0].save(path, append_images=frames[1:], quality=85, **how)
+    frames[0].save(path, append_images=frames[1:], quality=85, **options)
     yield "webp", path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,26 +11,33 @@ import numpy as np
 from PIL import Image
 
 from .. import pictures
-from ..components.widgets import line
+from ..components.line import line
+from ..components.region import RegionValue
+from ..guards import queued, reports_errors
+from ..messages import NO_SOURCE
+from ..runner import Runner, Updates
+from ..wish import Wish
 
-SIDE = 128  # of a mask; the latents are smaller still
-CANVAS = 512
-BRUSH = (230, 82, 41, 136)  # as the page's editor paints
+MASK_PIXELS = 128  # the latents are smaller still
+CANVAS_PIXELS = 512
+BRUSH = (230, 82, 41, 136)  # RGBA, as the page's editor paints
+MIN_ALPHA = 0.02  # below it nothing is painted
 NOTHING = "Nothing is painted yet. Paint over what may change, or press Cancel."
 
 
-def mask_of(editor: Any, text_of: Any) -> str:
+def mask_of(editor: Any, text_of: Callable[[np.ndarray], str]) -> str:
     """What is painted, as `mask_text` has it; "" where nothing is."""
     layers = editor.get("layers") if isinstance(editor, dict) else None
     painted: np.ndarray | None = None
     for layer in layers or ():
         if isinstance(layer, Image.Image):
             alpha = layer.convert("RGBA").getchannel("A")
-            small = np.asarray(alpha.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32) / 255
-            painted = small if painted is None else np.maximum(painted, small)
-    if painted is None or painted.max() < 0.02:
+            small = alpha.resize((MASK_PIXELS, MASK_PIXELS), Image.Resampling.BOX)
+            coverage = np.asarray(small, np.float32) / 255
+            painted = coverage if painted is None else np.maximum(painted, coverage)
+    if painted is None or painted.max() < MIN_ALPHA:
         return ""
-    return str(text_of(np.where(painted > 0.5, 1.0, 0.0) if painted.max() > 0.5 else painted))
+    return text_of(np.where(painted > 0.5, 1.0, 0.0) if painted.max() > 0.5 else painted)
 
 
 def layer_of(mask: Any, size: tuple[int, int]) -> Image.Image:
@@ -39,19 +48,23 @@ def layer_of(mask: Any, size: tuple[int, int]) -> Image.Image:
     return layer
 
 
-class PaintHandlers:
-    """Handlers about the painted region. Mixed into the runs."""
+class PaintTab:
+    """The handlers of the painted region."""
 
-    def open_painting(self: Any, request: gr.Request) -> Any:
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    @reports_errors
+    def open(self, wish: Wish) -> Updates:
         """Show the picture to paint on, in place of the result, with what is painted already."""
-        session = self.sessions.get(request.session_hash)
+        session = wish.session
         if session.source is None:
-            yield {"line": line("error", "There is no source picture yet. Press Generate first.")}
+            yield {"line": line("error", NO_SOURCE)}
             return
         image = session.source.image if session.result is None else session.result.image
-        picture = pictures.enlarged(image.convert("RGB"), CANVAS)
-        text = session.controls.region["mask"] if session.controls is not None else ""
-        layers = [layer_of(self.engine.core.masks.mask_array(text), picture.size)] if text else []
+        picture = pictures.enlarged(image.convert("RGB"), CANVAS_PIXELS)
+        text = session.controls.region.mask if session.controls is not None else ""
+        layers = [layer_of(self.runner.engine.masks.mask_array(text), picture.size)] if text else []
         composite = picture.convert("RGBA")
         for layer in layers:
             composite.alpha_composite(layer)
@@ -61,40 +74,35 @@ class PaintHandlers:
             "line": line("idle", "Paint over what may change, then press Use it. Everywhere else stays."),
         }
 
-    def close_painting(self: Any, request: gr.Request) -> Any:
+    @reports_errors
+    def close(self, wish: Wish) -> Updates:
         """Back to the picture; what was painted before stays."""
-        session = self.sessions.get(request.session_hash)
-        yield {"painting": gr.update(visible=False), "line": session.settled or line("idle", "")}
+        yield {"painting": gr.update(visible=False), "line": wish.session.settled_line or line("idle", "")}
 
-    def use_painting(
-        self: Any,
-        editor: Any,
-        prompt: str,
-        desk: dict,
-        timeline: dict,
-        region: dict,
-        clock: float,
-        request: gr.Request,
-    ) -> Any:
+    @queued("edit")
+    def use(self, wish: Wish) -> Updates:
         """What is painted becomes the region."""
-        self.engine.wait()
-        mask = mask_of(editor, self.engine.core.mask_text)
+        mask = mask_of(wish.values["painter"], self.runner.engine.masks.mask_text)
         if not mask:
             yield {"line": line("error", NOTHING)}
             return
-        region = {**region, "mask": mask}
-        yield {"painting": gr.update(visible=False), "region": region}
-        yield from self.edit_with(prompt, desk, timeline, region, clock, request)
+        yield from self._edit(wish, wish.values["region"].replace(mask=mask))
 
-    def wipe_painting(
-        self: Any, prompt: str, desk: dict, timeline: dict, region: dict, clock: float, request: gr.Request
-    ) -> Any:
+    @queued("edit")
+    def wipe(self, wish: Wish) -> Updates:
         """Nothing is painted any more."""
-        session = self.sessions.get(request.session_hash)
-        had = bool(region["mask"])
-        region = {**region, "mask": ""}
+        region = wish.values["region"]
+        if region.mask:
+            yield from self._edit(wish, region.replace(mask=""))
+            return
+        yield {
+            "painting": gr.update(visible=False),
+            "region": region,
+            "line": wish.session.settled_line or line("idle", ""),
+        }
+
+    def _edit(self, wish: Wish, region: RegionValue) -> Updates:
+        """Back to the picture, and the edit with this region."""
         yield {"painting": gr.update(visible=False), "region": region}
-        if had:
-            yield from self.edit_with(prompt, desk, timeline, region, clock, request)
-        else:
-            yield {"line": session.settled or line("idle", "")}
+        wish.session.see(replace(wish.controls, region=region), wish.clock)
+        yield from self.runner.run_edit(wish.session, wish.clock)

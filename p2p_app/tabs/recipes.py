@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gradio as gr
-
-from ..components.widgets import line
-from ..controls import of_edit, read
-from ..messages import settings_of
+from ..components.line import line
+from ..controls import Controls, controls_of, read
+from ..guards import queued, reports_errors
+from ..runner import Runner, Updates
 from ..sessions import Session
+from ..views import Update, boards, source_settings
+from ..wish import Wish
+from .your_picture import YourPictureTab
 
-LARGEST = 10_000_000  # bytes of a file that is brought back
+if TYPE_CHECKING:
+    from p2p_core import Recipe
+
+MAX_FILE_BYTES = 10_000_000
+NO_RECIPE = "# There is no picture yet. Press Generate first.\n"
+NO_EDIT = "There is no edit to take as the source; this is the source itself."
 
 
-def python_lines(recipe: Any) -> str:
+def python_lines(recipe: Recipe) -> str:
     """A program that makes the picture of a recipe again."""
     skipped = ("prompt", "picture")
     settings = {k: v for k, v in recipe.source.items() if k not in skipped and v not in ("", None)}
@@ -36,109 +43,110 @@ def python_lines(recipe: Any) -> str:
     for number, edit in enumerate(recipe.edits):
         if number:
             lines.append("source = result.as_source()")
-        lines.append(
-            f"result = p2p.edit(source, Edit.from_json({json.dumps(edit.to_dict(), ensure_ascii=False)!r}))"
-        )
+        text = json.dumps(edit.to_dict(), ensure_ascii=False)
+        lines.append(f"result = p2p.edit(source, Edit.from_json({text!r}))")
     lines.append('result.save("edit.png")')
     return "\n".join(lines) + "\n"
 
 
-class TakeHandlers:
-    """Handlers about recipes. Mixed into the runs."""
+class RecipesTab:
+    """The handlers of the tab, and an edit as the next source."""
 
-    def recipe(self: Any, request: gr.Request) -> Any:
+    def __init__(self, runner: Runner, your_picture: YourPictureTab) -> None:
+        self.runner, self.your_picture = runner, your_picture
+
+    @reports_errors
+    def show(self, wish: Wish) -> Updates:
         """The recipe of what the page shows, as text."""
-        session = self.sessions.get(request.session_hash)
-        if session.result is None:
-            yield {"recipe_json": "", "recipe_python": "# There is no picture yet. Press Generate first.\n"}
+        if wish.session.result is None:
+            yield {"recipe_json": "", "recipe_python": NO_RECIPE}
             return
-        recipe = self.engine.core.recipe_of(session.result)
+        recipe = self.runner.engine.core.recipe_of(wish.session.result)
         text = json.dumps(recipe.to_dict(), ensure_ascii=False, indent=2)
         yield {"recipe_json": text, "recipe_python": python_lines(recipe)}
 
-    def bring(self: Any, path: str | None, clock: float, request: gr.Request) -> Any:
+    @queued("source")
+    def bring(self, wish: Wish) -> Updates:
         """A PNG or JSON file was dropped: everything as it was when it was saved."""
+        path = wish.values["bring"]
         if not path:
             return
         file = Path(path)
-        if file.stat().st_size > LARGEST:
-            yield {
-                "line": line("error", f"A recipe's file has at most {LARGEST // 10**6} MB."),
-                "bring": None,
-            }
-            return
-        self.engine.wait()
         yield {"bring": None}
-        yield from self.restore(request, file, clock)
+        if file.stat().st_size > MAX_FILE_BYTES:
+            megabytes = MAX_FILE_BYTES // 10**6
+            yield {"line": line("error", f"A recipe's file has at most {megabytes} MB.")}
+            return
+        recipe = self.runner.engine.core.load_recipe(file)
+        yield from self.restore(wish.session, recipe, wish.clock)
 
-    def paste(self: Any, text: str, clock: float, request: gr.Request) -> Any:
+    @queued("source")
+    def paste(self, wish: Wish) -> Updates:
         """The recipe's text was changed or pasted, and is to be run."""
         try:
-            data = json.loads(text or "")
+            data = json.loads(wish.values["recipe_json"] or "")
         except (ValueError, RecursionError) as error:
             yield {"line": line("error", f"The recipe is not JSON ({error}).")}
             return
-        self.engine.wait()
-        yield from self.restore(request, data, clock)
+        recipe = self.runner.engine.core.load_recipe(data)
+        yield from self.restore(wish.session, recipe, wish.clock)
 
-    def restore(self: Any, request: gr.Request, given: Any, clock: float) -> Iterator[dict[str, Any]]:
-        """Run a recipe and set every control as it says."""
-        session = self.sessions.get(request.session_hash)
-        recipe = self.engine.core.load_recipe(given)
-        yield from self.restored(session, recipe, clock)
+    def restore(
+        self, session: Session, recipe: Recipe, clock: float, levers: Mapping[str, Any] | None = None
+    ) -> Generator[Update, None, bool]:
+        """Run a recipe and set every control as it says. False if the page wanted something else meanwhile.
 
-    def restored(
-        self: Any, session: Session, recipe: Any, clock: float, levers: dict[str, Any] | None = None
-    ) -> Generator[dict[str, Any], None, bool]:
-        """False if the page wanted something else meanwhile. levers: of the desk, where they are known."""
-        notes = []
-        if recipe.model and recipe.model != self.engine.model:
-            notes.append(f"It was made with {recipe.model}; this is {self.engine.model}.")
-        states = self.engine.p2p.recording_of(recipe)
+        levers: of the desk, where they are known.
+        """
+        engine, runner = self.runner.engine, self.runner
+        states = engine.p2p.recording_of(recipe)
         prompt = [recipe.source["prompt"], *(edit.prompt for edit in recipe.edits)][-2]
         steps = recipe.source.get("steps", 50)
-        controls, said = of_edit(self.engine, prompt, recipe.edit, steps)
-        reading = read(self.engine, prompt, controls, steps)
+        controls, lost = controls_of(engine, prompt, recipe.edit, steps)
+        reading = read(engine, prompt, controls, steps)
         if levers is not None:
-            desk = {**controls.desk, **levers}
-            known = read(self.engine, prompt, replace(controls, desk=desk), steps)
-            reading = known if known.key == reading.key else reading
+            desk = controls.desk.replace(**levers)
+            other = read(engine, prompt, replace(controls, desk=desk), steps)
+            reading = other if other.key == reading.key else reading
         session.controls = reading.controls
-        yield {"prompt": controls.prompt, **self._boards(session, reading, None)}
-        if not (yield from self.run_source(session, states, clock)):
+        yield {"prompt": controls.prompt, **boards(session, reading)}
+        if not (yield from runner.run_source(session, states, clock)):
             return False
-        if session.source.inversion is not None:
-            yield {**self.came_back(session), **self.as_inverted(session)}
+        if session.source is None:
+            return False
+        yield self.your_picture.controls_of(session, session.source)
         for edit in recipe.edits[:-1]:
-            states = self.engine.p2p.stream(session.source, edit)
-            doing = "an earlier edit"
-            result = yield from self._run(session, states, clock, doing, session.source_path, "source")
+            earlier = engine.p2p.stream(session.source, edit)
+            result = yield from runner.run_steps(
+                session, earlier, clock, "an earlier edit", session.source_path, "source"
+            )
             if result is None:
                 return False
-            self.have(session, result.as_source())
+            runner.set_source(session, result.as_source())
         if reading.key != recipe.edit.to_json():  # something in it that no control shows
-            session.exact = (reading.key, recipe.edit)
-        yield settings_of(session.source)
-        yield from self.run_edit(session, clock)
-        if notes + said and not session.outdated(clock):
-            yield {"line": line("done", " ".join(["Restored.", *notes, *said]))}
+            session.exact_edit = (reading.key, recipe.edit)
+        yield source_settings(session.source)
+        yield from runner.run_edit(session, clock)
+        notes = [*lost]
+        if recipe.model and recipe.model != engine.model:
+            notes.insert(0, f"It was made with {recipe.model}; this is {engine.model}.")
+        if notes and not session.outdated(clock):
+            yield {"line": line("done", " ".join(["Restored.", *notes]))}
         return True
 
-    def next_source(self: Any, clock: float, request: gr.Request) -> Any:
+    @queued("source")
+    def use_as_source(self, wish: Wish) -> Updates:
         """The edit that is shown becomes the source of the next one."""
-        session = self.sessions.get(request.session_hash)
-        result = session.result
-        if result is None or result.plan.changes_nothing:
-            yield {
-                "line": line("error", "There is no edit to take as the source; this is the source itself.")
-            }
+        session = wish.session
+        if session.result is None or not session.shows_edit:
+            yield {"line": line("error", NO_EDIT)}
             return
-        self.have(session, result.as_source())
-        text = session.source.prompt.text
-        session.controls = session.controls.__class__.fresh(
-            text, timeline={**session.controls.timeline, "words": {}, "run": None}
-        )
-        yield {**settings_of(session.source), "prompt": text, "timeline": session.controls.timeline}
-        yield from self.run_edit(session, clock)
-        if not session.outdated(clock):
+        source = session.result.as_source()
+        self.runner.set_source(session, source)
+        text = source.prompt.text
+        timeline = (session.controls or Controls()).timeline.replace(words={}, run=None)
+        session.controls = Controls(text, timeline=timeline)
+        yield {**source_settings(source), "prompt": text, "timeline": timeline}
+        yield from self.runner.run_edit(session, wish.clock)
+        if not session.outdated(wish.clock):
             yield {"line": line("done", "This edit is the source now. Change its prompt or its faders.")}

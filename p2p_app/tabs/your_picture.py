@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from .. import pictures
-from ..components.widgets import line, seconds
+from ..components.compare import Pair
+from ..components.line import line, seconds
+from ..components.timeline import DEFAULT_STEPS
 from ..controls import Controls, example_controls
 from ..examples import YOURS, with_steps
-from ..messages import inverted, listed, settings_of
+from ..guards import queued, reports_errors
+from ..messages import inversion_line
+from ..runner import Runner, Updates
 from ..sessions import Session
+from ..views import Update, examples_value, source_settings
+from ..wish import Wish
+
+if TYPE_CHECKING:
+    from p2p_core import Source
 
 METHODS = {  # as the page says them -> the engine's name, UNet rows a step, what it is like
     "direct": ("direct", 2, "exact and quick: the picture itself is the source"),
@@ -23,111 +31,100 @@ METHODS = {  # as the page says them -> the engine's name, UNet rows a step, wha
 }
 FITS = {"crop": "crop", "pad": "pad"}
 HINT = "Name all that you want to edit: the thing, its colour, the place, the weather."
+NO_PICTURE = "There is no picture yet. Drop one, paste it, or take one."
+COMES_BACK = ("your picture", "your picture as the model gives it back")
 ROWS = 2  # of the UNet in a step of a generated picture
-WISH = (
-    "yours_picture", "yours_prompt", "yours_method", "yours_fit", "yours_x", "yours_y",
-    "steps", "guidance", "negative",
-)  # fmt: skip
 
 
-def note(method: str, a_step: float | None, steps: int) -> str:
+def method_note(method: str, step_seconds: float | None, steps: int) -> str:
     """What a method is like, and about how long it takes here."""
     _, rows, text = METHODS.get(method, METHODS["direct"])
-    if a_step is None:
+    if step_seconds is None:
         return f"{text}."
-    return f"{text}, about {seconds(max(0.1, rows / ROWS * steps * a_step))} here."
+    return f"{text}, about {seconds(max(0.1, rows / ROWS * steps * step_seconds))} here."
 
 
-class Picture(gr.Image):
-    """`gr.Image` that hands an upload over as it came.
+class YourPictureTab:
+    """The handlers of the tab."""
 
-    Gradio would decode it first: what is transparent would turn black, 16 bits would be cut off, and a broken
-    file would raise where no sentence of ours is said.
-    """
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
 
-    is_template = True  # in the page it is a `gr.Image`
-
-    def preprocess(self, payload: Any) -> Any:
-        if payload is None or payload.path is None or (payload.url or "").startswith("data:"):
-            return super().preprocess(payload)
-        return payload.path
-
-
-class YoursHandlers:
-    """Handlers of the tab. Mixed into the runs."""
-
-    def described(self: Any, method: str, steps: int, request: gr.Request) -> Any:
+    @reports_errors
+    def describe_method(self, wish: Wish) -> Updates:
         """What a method costs, as it is chosen."""
-        yield {"yours_note": self.costs(method, steps)}
+        yield {"yours_note": self._note(wish.values["yours_method"], wish.values["steps"])}
 
-    def costs(self: Any, method: str, steps: Any) -> str:
+    def _note(self, method: str, steps: Any) -> str:
         """About the method, and what a good description holds."""
-        known = steps if isinstance(steps, (int, float)) else 30
-        return f"{note(method, self.engine.a_step, known)} {HINT}"
+        count = steps if isinstance(steps, (int, float)) else DEFAULT_STEPS
+        return f"{method_note(method, self.runner.engine.step_seconds, int(count))} {HINT}"
 
-    def chosen(self: Any, picture: str | None, fit: str) -> Any:
+    @reports_errors
+    def choose_picture(self, wish: Wish) -> Updates:
         """Another picture: the crop begins in its middle, and the old comparison goes."""
         yield {
-            "yours_crop": crop_row(picture, fit),
+            "yours_crop": crop_row(wish.values["yours_picture"], wish.values["yours_fit"]),
             "yours_x": 0.5,
             "yours_y": 0.5,
             "yours_compare": gr.update(value=None, visible=False),
         }
 
-    def cropped(self: Any, picture: str | None, fit: str) -> Any:
+    @reports_errors
+    def choose_fit(self, wish: Wish) -> Updates:
         """The crop can be moved where there is one."""
-        yield {"yours_crop": crop_row(picture, fit)}
+        yield {"yours_crop": crop_row(wish.values["yours_picture"], wish.values["yours_fit"])}
 
-    def invert(self: Any, wish: dict[str, Any], clock: float, request: gr.Request) -> Any:
+    @queued("source")
+    def invert(self, wish: Wish) -> Updates:
         """A picture becomes the source; the edit prompt begins as its description."""
-        session = self.sessions.get(request.session_hash)
-        if not wish["yours_picture"]:
-            yield {"line": line("error", "There is no picture yet. Drop one, paste it, or take one.")}
+        session, values, engine = wish.session, wish.values, self.runner.engine
+        picture, text = values["yours_picture"], (values["yours_prompt"] or "").strip()
+        if not picture:
+            yield {"line": line("error", NO_PICTURE)}
             return
-        text = (wish["yours_prompt"] or "").strip()
         if not text:
             yield {"line": line("error", f"Say what the picture shows first. {HINT}")}
             return
-        self.engine.wait()
-        states = self.engine.p2p.inverting(
-            wish["yours_picture"],
+        states = engine.p2p.inverting(
+            picture,
             text,
-            method=METHODS.get(wish["yours_method"], METHODS["direct"])[0],
-            steps=wish["steps"],
-            guidance_scale=wish["guidance"],
-            negative_prompt=wish["negative"] or "",
-            fit=FITS.get(wish["yours_fit"], "crop"),
-            center=(wish["yours_x"], wish["yours_y"]),
+            method=METHODS.get(values["yours_method"], METHODS["direct"])[0],
+            steps=values["steps"],
+            guidance_scale=values["guidance"],
+            negative_prompt=values["negative"] or "",
+            fit=FITS.get(values["yours_fit"], "crop"),
+            center=(values["yours_x"], values["yours_y"]),
         )
-        if not (yield from self.run_source(session, states, clock, "inverting")):
+        if not (yield from self.runner.run_source(session, states, wish.clock, "inverting")):
             return
-        session.uploads[session.source.key] = wish["yours_picture"]
-        said = inverted(session.source)
-        before = session.controls or Controls.fresh()
-        session.controls = Controls.fresh(text, timeline={**before.timeline, "words": {}, "run": None})
-        yield {**self.came_back(session), **settings_of(session.source), "prompt": text}
-        yield from self.summed_up(session, clock, said, wish["yours_method"])
+        source: Source | None = session.source
+        if source is None:
+            return
+        session.uploads[source.key] = picture
+        timeline = (session.controls or Controls()).timeline.replace(words={}, run=None)
+        session.controls = Controls(text, timeline=timeline)
+        yield {**self.comparison(session, source), **source_settings(source), "prompt": text}
+        yield from self._edit(session, source, wish.clock, values["yours_method"])
 
-    def summed_up(
-        self: Any, session: Session, clock: float, said: dict[str, Any], method: str
-    ) -> Iterator[dict[str, Any]]:
-        """The edit; at its end how well the picture came back, and what that costs, now that it is known."""
-        for update in self.run_edit(session, clock):
-            its = update.get("line", {})
-            if its.get("kind") == "done":
-                told = {"line": {**its, "parts": said["parts"]}}
-                yield {**update, **told, "yours_note": self.costs(method, session.source.steps)}
+    def _edit(self, session: Session, source: Source, clock: float, method: str) -> Updates:
+        """The edit; at its end how well the picture came back, and what the method costs as measured."""
+        report = inversion_line(source)
+        for update in self.runner.run_edit(session, clock):
+            end = update.get("line", {})
+            if end.get("kind") == "done":
+                end = {**end, "parts": report["parts"]}
+                yield {**update, "line": end, "yours_note": self._note(method, source.steps)}
             else:
                 yield update
 
-    def example_of_yours(self: Any, examples: dict, clock: float, request: gr.Request) -> Any:
+    @queued("source")
+    def run_example(self, wish: Wish) -> Updates:
         """A picture that comes with the app: inverted, and edited as the example says."""
-        n = examples["clicked"]
+        session, engine, n = wish.session, self.runner.engine, wish.values["yours_examples"].clicked
         if n is None or not 0 <= n < len(YOURS):
             return
-        self.engine.wait()
-        example = with_steps(YOURS, self.engine.steps)[n]
-        session = self.sessions.get(request.session_hash)
+        example = with_steps(YOURS, engine.steps)[n]
         session.controls = example_controls(example)
         path = str(pictures.path_of(example.picture))
         yield {
@@ -139,46 +136,55 @@ class YoursHandlers:
             "yours_y": 0.5,
             "yours_crop": crop_row(path, "crop"),
             "steps": example.steps,
-            "guidance": self.engine.guidance,
+            "guidance": engine.guidance,
             "negative": "",
             "prompt": example.prompt,
-            "yours_examples": {"items": listed(YOURS), "clicked": n},
+            "yours_examples": examples_value(YOURS, n),
         }
-        settings = {"steps": example.steps, "guidance_scale": self.engine.guidance}
-        states = self.engine.p2p.inverting(path, example.source, **settings)
-        if not (yield from self.run_source(session, states, clock, "inverting")):
+        states = engine.p2p.inverting(
+            path, example.source, steps=example.steps, guidance_scale=engine.guidance
+        )
+        if not (yield from self.runner.run_source(session, states, wish.clock, "inverting")):
             return
-        session.uploads[session.source.key] = path
-        said = inverted(session.source)
-        yield self.came_back(session)
-        yield from self.summed_up(session, clock, said, "direct")
+        source: Source | None = session.source
+        if source is None:
+            return
+        session.uploads[source.key] = path
+        yield self.comparison(session, source)
+        yield from self._edit(session, source, wish.clock, "direct")
 
-    def came_back(self: Any, session: Session) -> dict[str, Any]:
+    def comparison(self, session: Session, source: Source) -> Update:
         """The picture beside what the model makes of it."""
-        original = pictures.shown(session.source.inversion.picture, session.path("original.png"))
-        return {"yours_compare": gr.update(value=(original, session.source_path), visible=True)}
+        report: Any = source.inversion
+        original = pictures.shown(report.picture, session.path("original.png"))
+        pair = Pair(original, session.source_path, ("your picture", "as it comes back"), COMES_BACK)
+        return {"yours_compare": gr.update(value=pair, visible=True)}
 
-    def as_inverted(self: Any, session: Session) -> dict[str, Any]:
-        """The tab's controls as for this source: the file itself while it is there, else as it was fitted."""
-        source = session.source
-        while source.origin is not None:
-            source = source.origin[0]
-        report = source.inversion
-        path = session.uploads.get(source.key, "")
+    def controls_of(self, session: Session, source: Source) -> Update:
+        """The tab's controls as for this source: the file itself while it is there, else as it was fitted;
+        and the picture beside what the model makes of it. Nothing for a source from words."""
+        if source.inversion is None:
+            return {}
+        inverted = source
+        while inverted.origin is not None:
+            inverted = inverted.origin[0]
+        report: Any = inverted.inversion
+        path = session.uploads.get(inverted.key, "")
         if not path or not Path(path).is_file():
             path = str(session.path("picture.png"))
             report.picture.save(path)
-            session.uploads[source.key] = path
-        fit = next((name for name, known in FITS.items() if known == report.fit), "crop")
-        method = next(name for name, (known, *_) in METHODS.items() if known == report.method)
+            session.uploads[inverted.key] = path
+        fit = next((name for name, value in FITS.items() if value == report.fit), "crop")
+        method = next(name for name, (value, *_) in METHODS.items() if value == report.method)
         return {
+            **self.comparison(session, source),
             "yours_picture": path,
             "yours_method": method,
             "yours_fit": fit,
             "yours_x": report.center[0],
             "yours_y": report.center[1],
             "yours_crop": crop_row(path, fit),
-            "yours_note": self.costs(method, source.steps),
+            "yours_note": self._note(method, inverted.steps),
         }
 
 

@@ -12,28 +12,32 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2p_app import Engine, build_app, launch_options, memory
+from p2p_app import Engine, build_app, launch_options, memory, runner
 from p2p_app.api import Api
-from p2p_app.components.desk import Desk, keys, with_words
+from p2p_app.components.desk import Desk, DeskValue, with_words, word_keys
+from p2p_app.components.examples import Examples
+from p2p_app.components.history import History
+from p2p_app.components.look import Look
 from p2p_app.components.region import Region
 from p2p_app.components.timeline import Timeline
-from p2p_app.components.widgets import Examples, History, Look
-from p2p_app.controls import Controls, example_controls, read
+from p2p_app.controls import example_controls, read
 from p2p_app.examples import PAPER, STORYBOOK
 from p2p_app.handlers import Handlers
-from p2p_app.layout import Page
+from p2p_app.layout import build_page
 from p2p_app.sessions import Sessions
-from p2p_app.tabs.attention import USUAL, VIEWS
-from p2p_app.wiring import named
+from p2p_app.tabs.attention import DEFAULT_LAYERS, VIEWS
+from p2p_app.wiring import Wiring
 from p2p_core import PromptToPrompt
 
 from .. import tiny
 from ..app_fixtures import ROOT, free_port
+from .visitor import boards, last, said, wish
 
 gradio_client = pytest.importorskip("gradio_client")
 
@@ -160,44 +164,26 @@ def handlers(p2p: PromptToPrompt) -> Handlers:
     return Handlers(engine, Sessions(forget=p2p.forget))
 
 
-def who(name: str = "me") -> Any:
-    return SimpleNamespace(session_hash=name)
-
-
-def boards(prompt: str, **changes: Any) -> tuple[str, dict, dict, dict]:
-    controls = Controls.fresh(prompt, **changes)
-    return controls.prompt, controls.desk, controls.timeline, controls.region
-
-
-def last(updates: Any) -> dict[str, Any]:
-    """All that a handler set, the latest value of each."""
-    merged: dict[str, Any] = {}
-    for update in updates:
-        merged.update(update)
-    return merged
-
-
-def words(line: dict) -> str:
-    return "".join(part["text"] for part in line["parts"])
-
-
 def generated(handlers: Handlers, name: str = "me", **changes: Any) -> dict[str, Any]:
-    settings = {"prompt": HOUSE, "seed": 3, "steps": STEPS, "guidance": 5.0, "negative": "", **changes}
-    return last(handlers.generate(*settings.values(), 0.0, who(name)))
+    settings = {"source_prompt": HOUSE, "seed": 3, "steps": STEPS, "guidance": 5.0, "negative": ""}
+    return last(handlers.generate(wish(handlers, 0.0, name, **{**settings, **changes})))
 
 
-def test_generate_then_edit_tells_what_it_recomputed(handlers: Handlers) -> None:
+def test_generate_then_edit_tells_what_it_recomputed(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MAX_ECHO_SECONDS", 600.0)  # however long this takes
     first = generated(handlers)
     assert first["picture"][0] == first["picture"][1] and first["line"]["kind"] == "done"
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    assert f"recomputed {STEPS} of {STEPS} steps, 0 reused — source in CPU memory" in words(done["line"])
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    assert f"recomputed {STEPS} of {STEPS} steps, 0 reused — source in CPU memory" in said(done)
     assert done["picture"][0] != done["picture"][1]
     assert [span["kind"] for span in done["chips"]["spans"]].count("swapped") == 1
-    echo = last(handlers.edit(*boards(CASTLE), 1.5, who()))
+    echo = last(handlers.edit(wish(handlers, 1.5, **boards(CASTLE))))
     assert echo["line"] == done["line"] and "picture" not in echo
-    handlers.sessions.get("me").told = None  # a while later
-    again = last(handlers.edit(*boards(CASTLE), 2.0, who()))
-    assert f"recomputed 0 of {STEPS} steps, {STEPS} reused" in words(again["line"])
+    handlers.sessions.get("me").answer = None  # a while later
+    again = last(handlers.edit(wish(handlers, 2.0, **boards(CASTLE))))
+    assert f"recomputed 0 of {STEPS} steps, {STEPS} reused" in said(again)
     assert len(again["history"]["items"]) == 1
 
 
@@ -206,7 +192,7 @@ def test_the_downloaded_picture_holds_the_recipe(handlers: Handlers) -> None:
 
     generated(handlers)
     desk = Desk.clean({"weights": {"snowy/0": -1.5}})
-    done = last(handlers.edit(*boards(CASTLE, desk=desk), 1.0, who()))
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk=desk))))
     recipe = load_recipe(done["download"]["value"])
     assert recipe.source["prompt"] == HOUSE and recipe.edit.prompt == CASTLE
     assert recipe.edit.weights == {"#5": -1.5}
@@ -215,114 +201,134 @@ def test_the_downloaded_picture_holds_the_recipe(handlers: Handlers) -> None:
 def test_moving_a_window_reuses_the_steps_before_it(handlers: Handlers) -> None:
     generated(handlers)
     last(
-        handlers.edit(*boards(CASTLE, timeline=Timeline.clean({"cross": [0, 1], "self": [0, 0]})), 1.0, who())
+        handlers.edit(
+            wish(handlers, 1.0, **boards(CASTLE, timeline=Timeline.clean({"cross": [0, 1], "self": [0, 0]})))
+        )
     )
     shorter = Timeline.clean({"cross": [0, 0.5], "self": [0, 0]})
-    done = last(handlers.edit(*boards(CASTLE, timeline=shorter), 2.0, who()))
+    done = last(handlers.edit(wish(handlers, 2.0, **boards(CASTLE, timeline=shorter))))
     assert done["timeline"]["run"] == {"computed": STEPS // 2, "total": STEPS}
 
 
 def test_a_newer_wish_stops_a_run_at_its_next_step(handlers: Handlers) -> None:
     generated(handlers)
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     next(run)
-    handlers.touch(*boards(HOUSE + " at night"), 2.0, who())
+    handlers.touch(wish(handlers, 2.0, **boards(HOUSE + " at night")))
     assert "picture" not in last(run)
-    done = last(handlers.edit(*boards(CASTLE), 3.0, who()))
+    done = last(handlers.edit(wish(handlers, 3.0, **boards(CASTLE))))
     assert done["line"]["kind"] == "done"
 
 
 def test_stop_stops_and_says_where(handlers: Handlers) -> None:
     generated(handlers)
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     next(run), next(run)
-    handlers.stop(2.0, who())
+    handlers.stop(wish(handlers, 2.0))
     stopped = last(run)
-    assert stopped["line"]["kind"] == "stopped" and f"step 1 of {STEPS}" in words(stopped["line"])
+    assert stopped["line"]["kind"] == "stopped" and f"step 1 of {STEPS}" in said(stopped)
 
 
 def test_a_wish_of_another_page_stops_nothing(handlers: Handlers) -> None:
     generated(handlers)
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     next(run)
-    handlers.stop(9.0, who("somebody else"))
+    handlers.stop(wish(handlers, 9.0, "somebody else"))
     assert last(run)["line"]["kind"] == "done"
 
 
 def test_no_silent_no_ops(handlers: Handlers) -> None:
     generated(handlers)
-    same = last(handlers.edit(*boards(HOUSE), 1.0, who()))
+    same = last(handlers.edit(wish(handlers, 1.0, **boards(HOUSE))))
     assert any("changes nothing because the prompts are the same" in note for note in same["chips"]["notes"])
-    empty = last(handlers.edit(*boards("  "), 2.0, who()))
-    assert empty["line"]["kind"] == "error" and "empty" in words(empty["line"])
+    empty = last(handlers.edit(wish(handlers, 2.0, **boards("  "))))
+    assert empty["line"]["kind"] == "error" and "empty" in said(empty)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": None}, {"seed": -5}, {"guidance": None}])
 def test_a_handler_never_raises_it_says_what_is_wrong(handlers: Handlers, wrong: dict) -> None:
     told = generated(handlers, **wrong)
-    assert told["line"]["kind"] == "error" and "got" in words(told["line"])
+    assert told["line"]["kind"] == "error" and "got" in said(told)
     assert generated(handlers)["line"]["kind"] == "done"
 
 
 def test_editing_before_there_is_a_source(handlers: Handlers) -> None:
-    told = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    assert "Press Generate first" in words(told["line"])
+    told = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    assert "Press Generate first" in said(told)
 
 
 def test_a_region_confines_the_edit_and_can_be_shown(handlers: Handlers) -> None:
     generated(handlers)
     region = Region.clean({"chosen": ["castle/0"], "threshold": 0.9})
-    done = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
-    assert "region covers" in words(done["line"])
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, region=region))))
+    assert "region covers" in said(done)
     blend = handlers.sessions.get("me").result.edit.blend
     assert blend.source_words == ("#2",) and blend.target_words == ("#2",) and blend.threshold == 0.9
-    shown = last(handlers.show_region({**done["region"], "show": True}, who()))
+    shown = last(handlers.attention.show_region(wish(handlers, region={**done["region"], "show": True})))
     assert shown["picture"][1] != done["picture"][1]
 
 
 def test_a_picked_word_shows_where_it_looks_in_both(handlers: Handlers) -> None:
     generated(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, 1.5, who()))["look"]
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    look = last(handlers.attention.pick(wish(handlers, 1.5, desk={**done["desk"], "picked": "castle/0"})))[
+        "look"
+    ]
     assert (look["old"], look["word"]) == ("house", "castle")
     assert look["before"].startswith("data:image/jpeg") and look["after"].startswith("data:image/jpeg")
-    confined = last(handlers.only_there(done["region"], look, 2.0, who()))
+    confined = last(handlers.attention.only_there(wish(handlers, 2.0, region=done["region"], look=look)))
     assert confined["region"]["chosen"] == ["castle/0"]
 
 
 def test_a_word_that_leaves_the_prompt_is_looked_at_no_more(handlers: Handlers) -> None:
     generated(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     picked = {**done["desk"], "picked": "castle/0"}
-    assert last(handlers.pick(picked, 1.5, who()))["look"]["word"] == "castle"
+    assert last(handlers.attention.pick(wish(handlers, 1.5, desk=picked)))["look"]["word"] == "castle"
     typed = handlers.refresh(
-        HOUSE.replace("house", "tower"), picked, done["timeline"], done["region"], 2.0, who()
+        wish(
+            handlers,
+            2.0,
+            prompt=HOUSE.replace("house", "tower"),
+            desk=picked,
+            timeline=done["timeline"],
+            region=done["region"],
+        )
     )
-    assert last(typed)["look"] == {}
-    assert "look" not in last(handlers.edit(*boards(CASTLE), 3.0, who())), "it is told once"
+    assert last(typed)["look"] == Look.clean(None)
+    assert "look" not in last(handlers.edit(wish(handlers, 3.0, **boards(CASTLE)))), "it is told once"
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_figures_of_all_words(handlers: Handlers, p2p: PromptToPrompt, view: str) -> None:
-    assert "no source picture" in last(handlers.maps(view, USUAL, 0.0, who()))["maps_note"]
+    assert (
+        "no source picture"
+        in last(handlers.attention.maps(wish(handlers, 0.0, maps_view=view, maps_layers=DEFAULT_LAYERS)))[
+            "maps_note"
+        ]
+    )
     generated(handlers)
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    for layers in (USUAL, next(iter(p2p.map_layers(handlers.sessions.get("me").source))), "no such layers"):
-        drawn = last(handlers.maps(view, layers, 2.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    for layers in (
+        DEFAULT_LAYERS,
+        next(iter(p2p.map_layers(handlers.sessions.get("me").source))),
+        "no such layers",
+    ):
+        drawn = last(handlers.attention.maps(wish(handlers, 2.0, maps_view=view, maps_layers=layers)))
         assert drawn["maps_source"]["value"].axes and drawn["maps_edit"]["value"].axes
         assert Image.open(drawn["maps_edit_png"]["value"]).width > 200
-        assert drawn["maps_layers"]["value"] == (USUAL if layers == "no such layers" else layers)
+        assert drawn["maps_layers"]["value"] == (DEFAULT_LAYERS if layers == "no such layers" else layers)
 
 
 def test_history_puts_everything_back(handlers: Handlers) -> None:
     generated(handlers)
     desk = Desk.clean({"weights": {"snowy/0": 2.0}})
-    first = last(handlers.edit(*boards(CASTLE, desk=desk), 1.0, who()))
-    last(handlers.edit(*boards("a blue house on a snowy hill"), 2.0, who()))
-    back = last(handlers.recall({"clicked": 0}, 3.0, who()))
+    first = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk=desk))))
+    last(handlers.edit(wish(handlers, 2.0, **boards("a blue house on a snowy hill"))))
+    back = last(handlers.recall(wish(handlers, 3.0, history={"clicked": 0})))
     assert back["prompt"] == CASTLE and back["desk"]["weights"] == {"snowy/0": 2.0}
     assert back["source_prompt"] == HOUSE and back["history"]["current"] == 0
-    assert "recomputed 0 of" in words(back["line"])
+    assert "recomputed 0 of" in said(back)
     assert first["desk"] == back["desk"]
 
 
@@ -338,9 +344,12 @@ def test_every_example_asks_for_something(handlers: Handlers, example: Any) -> N
 
 
 def test_a_handler_without_news_empties_nothing() -> None:
-    page = Page({"line": "the line"})
-    (update,) = named(page, lambda: iter(()))()
-    assert list(update) == ["the line"]
+    with gr.Blocks():
+        page = build_page(STORYBOOK, 5.0, {}, "")
+    sessions = Sessions(forget=lambda source: None)
+    wiring = Wiring(page, Handlers(Engine(), sessions))
+    (update,) = wiring.answer(lambda wish: iter(()), ())(SimpleNamespace(session_hash="me"))
+    assert list(update) == [page.line]
 
 
 def test_the_page_is_built_without_torch() -> None:
@@ -354,7 +363,7 @@ def test_the_page_is_built_without_torch() -> None:
 def test_options_come_from_the_environment_and_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import app
+    from p2p_app import launch
 
     for name, value in {
         "P2P_MODEL": "some/folder",
@@ -365,18 +374,18 @@ def test_options_come_from_the_environment_and_the_command_line(
         "P2P_INVERSIONS_MB": "50",
     }.items():
         monkeypatch.setenv(name, value)
-    args = app.arguments(["--device", "cpu"])
+    args = launch.arguments(["--device", "cpu"])
     assert (args.model, args.port, args.cache_mb, args.device) == ("some/folder", 7999, 64, "cpu")
     assert (args.inversions, args.inversions_mb) == ("/kept/here", 50)
-    assert args.steps == 20 and app.arguments(["--steps", "12"]).steps == 12
+    assert args.steps == 20 and launch.arguments(["--steps", "12"]).steps == 12
     for wrong in ("0", "1001", "many", "-3"):
         with pytest.raises(SystemExit):
-            app.arguments([f"--steps={wrong}"])
+            launch.arguments([f"--steps={wrong}"])
         assert "whole number from 1 to 1000" in capsys.readouterr().err
-    assert app.arguments(["--model", "storybook"]).model == "storybook"
-    assert app.arguments(["--inversions", ""]).inversions == ""
+    assert launch.arguments(["--model", "storybook"]).model == "storybook"
+    assert launch.arguments(["--inversions", ""]).inversions == ""
     monkeypatch.delenv("P2P_INVERSIONS")
-    assert app.arguments([]).inversions == "~/.cache/p2p/inversions"
+    assert launch.arguments([]).inversions == "~/.cache/p2p/inversions"
 
 
 # --- sessions --------------------------------------------------------------------------------------------
@@ -388,34 +397,34 @@ def test_closing_a_tab_frees_what_it_alone_held(handlers: Handlers, p2p: PromptT
     generated(handlers, "me", seed=12)
     mine = handlers.sessions.get("me").source
     shared = handlers.sessions.get("you").source
-    last(handlers.edit(*boards(CASTLE), 1.0, who("me")))
+    last(handlers.edit(wish(handlers, 1.0, "me", **boards(CASTLE))))
     folder = handlers.sessions.get("me").path("x").parent
     assert p2p.cache.size(mine.key) and p2p.cache.size(shared.key) and folder.exists()
-    handlers.close(who("me"))
+    handlers.sessions.close("me")
     assert not p2p.cache.size(mine.key) and not folder.exists()
     assert p2p.cache.size(shared.key)
-    handlers.close(who("you"))
+    handlers.sessions.close("you")
     assert not p2p.cache.size(shared.key)
 
 
 def test_closing_a_tab_stops_its_run(handlers: Handlers) -> None:
     generated(handlers)
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     next(run)
-    handlers.close(who())
+    handlers.sessions.close("me")
     assert last(run)["line"]["kind"] == "stopped"
 
 
 def test_sessions_do_not_see_each_other(handlers: Handlers) -> None:
     generated(handlers, "me")
     assert handlers.sessions.get("you").source is None
-    told = last(handlers.recall({"clicked": 0}, 1.0, who("you")))
-    assert told["line"]["kind"] == "error" and "no longer in the history" in words(told["line"])
+    told = last(handlers.recall(wish(handlers, 1.0, "you", history={"clicked": 0})))
+    assert told["line"]["kind"] == "error" and "no longer in the history" in said(told)
     assert "picture" not in told and told["history"]["items"] == []
 
 
 def test_api_callers_wait_in_the_same_queue(handlers: Handlers) -> None:
-    api = Api(handlers.engine, handlers.sessions, handlers.turns)
+    api = Api(handlers.engine, handlers.sessions, handlers.runner.turns)
     done: list[Any] = []
 
     def call() -> None:
@@ -423,12 +432,12 @@ def test_api_callers_wait_in_the_same_queue(handlers: Handlers) -> None:
         done.append(api.edit(info["source_id"], json.dumps({"prompt": CASTLE})))
 
     caller = threading.Thread(target=call)
-    with handlers.turns.ticket():
+    with handlers.runner.turns.ticket():
         caller.start()
         caller.join(0.5)
-        assert not done and len(handlers.turns) == 2
+        assert not done and len(handlers.runner.turns) == 2
     caller.join(60)
-    assert done and len(handlers.turns) == 0
+    assert done and len(handlers.runner.turns) == 0
 
 
 # --- odd payloads ----------------------------------------------------------------------------------------
@@ -480,12 +489,12 @@ def test_faders_are_clamped() -> None:
 
 
 def test_faders_stay_with_their_word_and_occurrence() -> None:
-    assert keys(["a", "Red", "cat", "a", "red"]) == ["a/0", "red/0", "cat/0", "a/1", "red/1"]
-    desk = Desk.clean({"weights": {"a/1": 0.5, "cat/0": 2.0}})
+    assert word_keys(["a", "Red", "cat", "a", "red"]) == ["a/0", "red/0", "cat/0", "a/1", "red/1"]
+    desk = DeskValue.read({"weights": {"a/1": 0.5, "cat/0": 2.0}})
     gone = with_words(desk, ["a", "dog"], ["kept", "swapped"], [False, False])
     back = with_words(gone, ["one", "a", "cat", "a"], ["kept"] * 4, [False] * 4)
-    assert back["weights"] == {"a/1": 0.5, "cat/0": 2.0}
-    assert [word["key"] for word in back["words"]] == ["one/0", "a/0", "cat/0", "a/1"]
+    assert back.weights == {"a/1": 0.5, "cat/0": 2.0}
+    assert [word.key for word in back.words] == ["one/0", "a/0", "cat/0", "a/1"]
 
 
 def test_reading_the_controls_runs_no_model(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,7 +505,7 @@ def test_reading_the_controls_runs_no_model(handlers: Handlers, monkeypatch: pyt
 
     monkeypatch.setattr(handlers.engine.p2p.model, "predict", never)
     monkeypatch.setattr(handlers.engine.p2p.model, "embed", never)
-    update = last(handlers.refresh(*boards(CASTLE), 1.0, who()))
+    update = last(handlers.refresh(wish(handlers, 1.0, **boards(CASTLE))))
     assert update["chips"]["spans"] and "line" not in update
 
 

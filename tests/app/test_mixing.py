@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,25 +15,28 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from p2p_app import Engine, runner, session_storage
-from p2p_app.axes import Cell, axes, cells
+from p2p_app.axes import Cell, Sheet, axes, cells
 from p2p_app.components.board import script
-from p2p_app.components.desk import Desk, keys, weights_by_number, with_words
-from p2p_app.components.region import Region, toggled
-from p2p_app.components.timeline import Timeline
-from p2p_app.components.widgets import Guide, History
-from p2p_app.controls import Controls, of_edit, read
+from p2p_app.components.desk import Desk, DeskValue, weights_by_number, with_words, word_keys
+from p2p_app.components.explore import Explore
+from p2p_app.components.guide import Guide
+from p2p_app.components.history import History
+from p2p_app.components.region import Region, RegionValue, toggled
+from p2p_app.components.timeline import Timeline, TimelineValue
+from p2p_app.controls import Controls, controls_of, read
 from p2p_app.examples import with_steps
 from p2p_app.handlers import Handlers
 from p2p_app.queue import Turns
 from p2p_app.sessions import Session, Sessions
-from p2p_app.tabs.attention import USUAL, VIEWS
-from p2p_app.tabs.explore import Explore, Sheet, exported
+from p2p_app.tabs.attention import DEFAULT_LAYERS, VIEWS
+from p2p_app.tabs.explore import export
 from p2p_app.tabs.paint import layer_of, mask_of
 from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
 
 from .. import tiny
+from .visitor import boards, last, said, wish, words
 
 HOUSE, CASTLE = "a red house on a snowy hill", "a red castle on a snowy hill at night"
 STEPS = 4
@@ -50,30 +53,16 @@ def handlers(p2p: PromptToPrompt) -> Handlers:
     return Handlers(Engine(p2p=p2p), Sessions(forget=p2p.forget))
 
 
-def who(name: str = "me") -> Any:
-    return SimpleNamespace(session_hash=name)
-
-
-def last(updates: Any) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for update in updates:
-        merged.update(update)
-    return merged
-
-
-def said(update: dict[str, Any]) -> str:
-    return "".join(part["text"] for part in update["line"]["parts"])
-
-
 def begun(handlers: Handlers, name: str = "me", prompt: str = HOUSE) -> dict[str, Any]:
-    done = last(handlers.generate(prompt, 3, STEPS, 5.0, "", 0.0, who(name)))
+    done = last(handlers.generate(wish(handlers, 0.0, name, **words(prompt, 3, STEPS))))
     assert done["line"]["kind"] == "done"
     return done
 
 
-def boards(prompt: str, **changes: Any) -> tuple[str, dict, dict, dict]:
-    c = Controls.fresh(prompt, **changes)
-    return c.prompt, c.desk, c.timeline, c.region
+def held(session: Session, **changes: Any) -> dict[str, Any]:
+    """What the page's controls were last seen at, as `wish` takes them."""
+    names = ("prompt", "desk", "timeline", "region")
+    return {**{name: getattr(session.controls, name) for name in names}, **changes}
 
 
 # --- whose turn it is -----------------------------------------------------------------------------------
@@ -112,21 +101,21 @@ def test_the_number_ahead_falls_and_a_place_is_given_back() -> None:
 
 def test_another_visitor_is_told_how_many_are_ahead(handlers: Handlers) -> None:
     begun(handlers)
-    with handlers.turns.ticket():
-        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+    with handlers.runner.turns.ticket():
+        waiting = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
         assert "one run is ahead of yours" in said(next(waiting))
         handlers.sessions.get("me").want(2.0)  # meanwhile the page wants something else
-        assert list(waiting) == [] and len(handlers.turns) == 1
-    assert last(handlers.edit(*boards(CASTLE), 3.0, who()))["line"]["kind"] == "done"
+        assert list(waiting) == [] and len(handlers.runner.turns) == 1
+    assert last(handlers.edit(wish(handlers, 3.0, **boards(CASTLE))))["line"]["kind"] == "done"
 
 
 def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
     begun(handlers)
-    with handlers.turns.ticket():
-        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+    with handlers.runner.turns.ticket():
+        waiting = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
         next(waiting)
         waiting.close()
-        assert len(handlers.turns) == 1
+        assert len(handlers.runner.turns) == 1
 
 
 # --- two clocks: a source that is under way is not lost to an edit ----------------------------------------
@@ -134,7 +123,7 @@ def test_a_closed_tab_leaves_the_queue(handlers: Handlers) -> None:
 
 def previews(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step is shown, so that a test can do something after each."""
-    monkeypatch.setattr(runner, "PREVIEW_EVERY", -1.0)
+    monkeypatch.setattr(runner, "MIN_PREVIEW_SECONDS", -1.0)
     monkeypatch.setattr(runner, "PREVIEW_REST", 0)
 
 
@@ -163,7 +152,7 @@ def test_two_pages_with_the_same_picture_have_one_source(
     one, other = (handlers.sessions.get(name) for name in ("me", "other"))
     assert len(asked) == 1 and one.source is other.source and one.source_path != other.source_path
     handlers.sessions.close("me")
-    assert last(handlers.edit(*boards(CASTLE), 1.0, who("other")))["line"]["kind"] == "done"
+    assert last(handlers.edit(wish(handlers, 1.0, "other", **boards(CASTLE))))["line"]["kind"] == "done"
     assert len(asked) == 1 and handlers.engine.p2p.cache.steps(other.source.key) == STEPS
     handlers.sessions.close("other")
     assert handlers.engine.p2p.cache.steps(other.source.key) == 0
@@ -180,10 +169,10 @@ def test_only_the_first_page_waits_for_what_all_open_with(
     engine.model = "storybook"
     handlers = Handlers(engine, Sessions(forget=p2p.forget))
     asked = recordings(handlers, monkeypatch)
-    first = last(handlers.first("", 0.0, who()))
+    first = last(handlers.first(wish(handlers, 0.0, storage="")))
     assert f"recomputed {STEPS} of {STEPS} steps" in said(first) and len(asked) == 1
     handlers.sessions.close("me")
-    second = last(handlers.first("", 0.0, who("other")))
+    second = last(handlers.first(wish(handlers, 0.0, "other", storage="")))
     assert f"recomputed 0 of {STEPS} steps" in said(second) and len(asked) == 1
     p2p.forget(handlers.sessions.get("other").source)
 
@@ -193,15 +182,21 @@ def test_what_somebody_clicks_knows_what_came_before(name: str) -> None:
     """A value that was wished for before a click must not take the click back (`components/common.js`)."""
     value = stamped({name: {"clicked": None}, "prompt": "a"}, 5.0)
     assert value == {name: {"clicked": None, "at": 5.0}, "prompt": "a"}
-    assert "watch('value', arrived)" in script(name.removeprefix("yours_"))
+    assert "interactive(draw)" in script(name.removeprefix("yours_"))
     assert stamped({name: {"clicked": None}}, None) == {name: {"clicked": None}}
 
 
+def other_seed(recipe: str) -> str:
+    return recipe.replace('"seed": 3', '"seed": 8')
+
+
 SOURCES = {
-    "generate": lambda h, _: h.generate("a blue house on a hill", 5, STEPS, 5.0, "", 10.0, who()),
-    "example": lambda h, _: h.example({"clicked": 1}, 10.0, who()),
-    "first": lambda h, _: h.first("", 10.0, who("fresh")),
-    "restore": lambda h, done: h.paste(done["keep"].replace('"seed": 3', '"seed": 8'), 10.0, who()),
+    "generate": lambda h, _: h.generate(wish(h, 10.0, **words("a blue house on a hill", 5, STEPS))),
+    "example": lambda h, _: h.example(wish(h, 10.0, examples={"clicked": 1})),
+    "first": lambda h, _: h.first(wish(h, 10.0, "fresh", storage="")),
+    "restore": lambda h, done: h.recipes.paste(
+        wish(h, 10.0, recipe_json=done["storage"].replace('"seed": 3', '"seed": 8'))
+    ),
 }
 
 
@@ -212,7 +207,7 @@ def test_a_fader_moved_while_a_source_is_made_waits_for_it(
     previews(monkeypatch)
     handlers.examples = with_steps(handlers.examples, STEPS)
     begun(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     name = "fresh" if how == "first" else "me"
     monkeypatch.setattr(Engine, "bundled", property(lambda self: True))
     session = handlers.sessions.get(name)
@@ -220,14 +215,10 @@ def test_a_fader_moved_while_a_source_is_made_waits_for_it(
     run = SOURCES[how](handlers, done)
     until(run, "step 2 of")
     controls = session.controls
-    moved = (
-        controls.prompt,
-        {**controls.desk, "weights": {"a/0": 1.5}},
-        controls.timeline,
-        controls.region,
-    )
-    handlers.touch(*moved, 11.0, who(name))
-    waiting = handlers.edit(*moved, 11.0, who(name))
+    desk = controls.desk.replace(weights={"a/0": 1.5})
+    moved = held(session, desk=desk)
+    handlers.touch(wish(handlers, 11.0, name, **moved))
+    waiting = handlers.edit(wish(handlers, 11.0, name, **moved))
     thread: list[dict[str, Any]] = []
     other = threading.Thread(target=lambda: thread.append(last(waiting)))
     other.start()
@@ -247,9 +238,9 @@ def test_another_source_or_stop_ends_a_source(
     begun(handlers)
     session = handlers.sessions.get("me")
     old = session.source
-    run = handlers.generate("a blue house", 5, STEPS, 5.0, "", 10.0, who())
+    run = handlers.generate(wish(handlers, 10.0, **words("a blue house", 5, STEPS)))
     until(run, "step 2 of")
-    getattr(handlers, how)(11.0, who())
+    getattr(handlers, how)(wish(handlers, 11.0))
     ended = last(run)
     assert session.source is old
     assert ("line" in ended) == (how == "stop"), "the next run has its own say"
@@ -259,12 +250,12 @@ def test_a_wish_in_the_last_step_is_heard(handlers: Handlers, monkeypatch: pytes
     previews(monkeypatch)
     begun(handlers)
     session = handlers.sessions.get("me")
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     until(run, f"step {STEPS - 1} of")
-    results = p2p_stream(handlers, monkeypatch, lambda: handlers.touch(*boards(HOUSE), 2.0, who()))
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    results = p2p_stream(handlers, monkeypatch, lambda: handlers.touch(wish(handlers, 2.0, **boards(HOUSE))))
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     update = last(run)
-    assert results and "keep" not in update and "history" not in update
+    assert results and "storage" not in update and "history" not in update
     assert update["line"]["kind"] == "busy" and session.result.edit.prompt == HOUSE
 
 
@@ -290,8 +281,8 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
     session = handlers.sessions.get("me")
     folder = session.path("x").parent
     key = session.source.key
-    p2p_stream(handlers, monkeypatch, lambda: handlers.close(who()))
-    run = handlers.edit(*boards(CASTLE), 1.0, who())
+    p2p_stream(handlers, monkeypatch, lambda: handlers.sessions.close("me"))
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
     last(run)
     assert not folder.exists() and session._folder is None and not p2p.cache.size(key)
 
@@ -300,12 +291,25 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
 
     def slow(*args: Any, **settings: Any) -> Any:
         source = yield from record(*args, **settings)
-        handlers.close(who("two"))
+        handlers.sessions.close("two")
         made.append(source)
         return source
 
     monkeypatch.setattr(p2p, "record", slow)
-    last(handlers.generate("a blue tree", 77, STEPS, 5.0, "", 1.0, who("two")))
+    last(
+        handlers.generate(
+            wish(
+                handlers,
+                1.0,
+                "two",
+                source_prompt="a blue tree",
+                seed=77,
+                steps=STEPS,
+                guidance=5.0,
+                negative="",
+            )
+        )
+    )
     assert made and not p2p.cache.size(made[0].key)
 
 
@@ -314,14 +318,14 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
 
 def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     previews(monkeypatch)
-    monkeypatch.setattr(runner, "ECHO", 600.0)  # however long this takes
+    monkeypatch.setattr(runner, "MAX_ECHO_SECONDS", 600.0)  # however long this takes
     begun(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    other = handlers.edit(wish(handlers, 2.0, **boards("a blue house on a hill")))
     until(other, "step 2 of")
-    handlers.touch(*boards(CASTLE), 3.0, who())
+    handlers.touch(wish(handlers, 3.0, **boards(CASTLE)))
     assert last(other) == {}
-    echo = last(handlers.edit(*boards(CASTLE), 3.0, who()))
+    echo = last(handlers.edit(wish(handlers, 3.0, **boards(CASTLE))))
     assert said(echo) == said(done) and echo["picture"] == done["picture"]
 
 
@@ -331,11 +335,11 @@ def test_an_abandoned_preview_gives_way_to_the_picture(
 ) -> None:
     previews(monkeypatch)
     begun(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    other = handlers.edit(*boards("a blue house on a hill"), 2.0, who())
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    other = handlers.edit(wish(handlers, 2.0, **boards("a blue house on a hill")))
     until(other, "step 2 of")
     if how == "stop":
-        handlers.stop(3.0, who())
+        handlers.stop(wish(handlers, 3.0))
         ended = last(other)
         assert ended["line"]["kind"] == "stopped" and ended["line"]["edited"]
     elif how == "error":
@@ -343,58 +347,67 @@ def test_an_abandoned_preview_gives_way_to_the_picture(
         ended = last(other)
         assert ended["line"]["kind"] == "error" and ended["line"]["edited"], "it can still be the next source"
     else:
-        wish = boards("" if how == "empty" else CASTLE)
-        handlers.renew(3.0, who()) if how == "paste" else handlers.touch(*wish, 3.0, who())
+        asked = boards("" if how == "empty" else CASTLE)
+        handlers.renew(wish(handlers, 3.0)) if how == "paste" else handlers.touch(
+            wish(handlers, 3.0, **asked)
+        )
         assert last(other) == {}
         ended = last(
-            handlers.edit(*wish, 3.0, who())
+            handlers.edit(wish(handlers, 3.0, **asked))
             if how == "empty"
-            else handlers.explore(Explore.clean({"x": "window:cross", "n": 2}), 3.0, who())
+            else handlers.explore.explore(
+                wish(handlers, 3.0, explore=Explore.clean({"x": "window:cross", "n": 2}))
+            )
             if how == "explore"
-            else handlers.paste("{", 3.0, who())
+            else handlers.recipes.paste(wish(handlers, 3.0, recipe_json="{"))
         )
     assert ended["picture"] == done["picture"]
 
 
 def test_stop_while_waiting_says_so(handlers: Handlers) -> None:
     begun(handlers)
-    with handlers.turns.ticket():
-        waiting = handlers.edit(*boards(CASTLE), 1.0, who())
+    with handlers.runner.turns.ticket():
+        waiting = handlers.edit(wish(handlers, 1.0, **boards(CASTLE)))
         assert "waiting" in said(next(waiting))
-        handlers.stop(2.0, who())
+        handlers.stop(wish(handlers, 2.0))
         ended = last(waiting)
-        assert ended["line"]["kind"] == "stopped" and len(handlers.turns) == 1
-    replayed = handlers.edit(*boards(CASTLE), 2.0, who())  # a deferred run has the time of the stop itself
+        assert ended["line"]["kind"] == "stopped" and len(handlers.runner.turns) == 1
+    replayed = handlers.edit(
+        wish(handlers, 2.0, **boards(CASTLE))
+    )  # a deferred run has the time of the stop itself
     assert "picture" not in last(replayed) and handlers.sessions.get("me").result.edit.prompt == HOUSE
-    assert last(handlers.edit(*boards(CASTLE), 3.0, who()))["line"]["kind"] == "done"
+    assert last(handlers.edit(wish(handlers, 3.0, **boards(CASTLE))))["line"]["kind"] == "done"
 
 
 @pytest.mark.parametrize("how", ["pick", "look", "maps"])
 def test_a_map_that_waited_puts_the_line_back(handlers: Handlers, how: str) -> None:
     begun(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    handlers.sessions.get("me").controls.desk["picked"] = "castle/0"
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    session = handlers.sessions.get("me")
+    session.controls = replace(session.controls, desk=session.controls.desk.replace(picked="castle/0"))
     look = {"step": 0}
-    wish = {
-        "pick": lambda: handlers.pick({**done["desk"], "picked": "castle/0"}, 2.0, who()),
-        "look": lambda: handlers.look(look, 2.0, who()),
-        "maps": lambda: handlers.maps(VIEWS[0], USUAL, 2.0, who()),
+    picked = {**done["desk"], "picked": "castle/0"}
+    figures_of = {"maps_view": VIEWS[0], "maps_layers": DEFAULT_LAYERS}
+    asked = {
+        "pick": lambda: handlers.attention.pick(wish(handlers, 2.0, desk=picked)),
+        "look": lambda: handlers.attention.look(wish(handlers, 2.0, look=look)),
+        "maps": lambda: handlers.attention.maps(wish(handlers, 2.0, **figures_of)),
     }[how]()
-    with handlers.turns.ticket():
+    with handlers.runner.turns.ticket():
         seen = {}
-        for update in wish:
+        for update in asked:
             seen.update(update)
             if "line" in seen:
                 break
         assert "one run is ahead" in said(seen)
-    assert said(last(wish)) == said(done)
+    assert said(last(asked)) == said(done)
 
 
 def test_a_map_gives_way_to_an_edit_and_to_another_map(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(handlers)
-    done = last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     session = handlers.sessions.get("me")
     asked = []
     attention = handlers.engine.p2p.attention
@@ -402,26 +415,32 @@ def test_a_map_gives_way_to_an_edit_and_to_another_map(
     def counted(source: Any, word: Any, **how: Any) -> Any:
         asked.append((source is session.source, how["step"]))
         if not asked[-1][0]:
-            handlers.touch(*boards(HOUSE), 3.0, who()) if len(asked) < 10 else handlers.glance(5.0, who())
+            handlers.touch(wish(handlers, 3.0, **boards(HOUSE))) if len(asked) < 10 else handlers.glance(
+                wish(handlers, 5.0)
+            )
         return attention(source, word, **how)
 
     monkeypatch.setattr(handlers.engine.p2p, "attention", counted)
     for clock in (2.0, 4.0):
         asked.clear()
         asked.extend([(True, 0)] * (0 if clock < 3 else 10))
-        look = last(handlers.pick({**done["desk"], "picked": "castle/0"}, clock, who()))["look"]
+        look = last(
+            handlers.attention.pick(wish(handlers, clock, desk={**done["desk"], "picked": "castle/0"}))
+        )["look"]
         assert look["before"] and not look.get("after"), "the source's map is there, the edit's was left"
         assert [mine for mine, _ in asked].count(False) == 1
-        handlers.sessions.get("me").controls = Controls(*boards(CASTLE))
-    assert session.line["kind"] == "done" and len(handlers.turns) == 0
+        handlers.sessions.get("me").controls = Controls(CASTLE)
+    assert session.line["kind"] == "done" and len(handlers.runner.turns) == 0
 
 
 def test_files_of_an_exploration_are_written_outside_the_turn(handlers: Handlers) -> None:
     begun(handlers)
     seen = {}
-    for update in handlers.explore(Explore.clean({"x": "window:cross", "n": 3}), 5.0, who()):
+    for update in handlers.explore.explore(
+        wish(handlers, 5.0, explore=Explore.clean({"x": "window:cross", "n": 3}))
+    ):
         for name in update:
-            seen[name] = len(handlers.turns)
+            seen[name] = len(handlers.runner.turns)
     assert all(seen[f"sheet_{kind}"] == 0 for kind in ("png", "gif", "webp")) and seen["explore"] == 0
 
 
@@ -429,10 +448,10 @@ def test_an_animation_has_one_palette_for_all_its_frames() -> None:
     """A palette for each takes most of the time, and flickers."""
     noise = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), dtype=np.uint8)
     images = [Image.fromarray(one) for one in noise]
-    cells = [Cell(controls=None, settings={}, captions=(str(n),)) for n in range(4)]
+    cells = [Cell(controls=Controls(), settings={}, captions=(str(n),)) for n in range(4)]
     sheet = Sheet(source=None, source_path="", cells=cells, images=images, columns=4, along="x", down="")
     session = Session(key="x")
-    path = next(path for kind, path in exported(figures, sheet, session) if kind == "gif")
+    path = next(path for kind, path in export(figures, sheet, session) if kind == "gif")
     colors: set[tuple[int, int, int]] = set()
     with Image.open(path) as animation:
         assert animation.n_frames > 8 and animation.info["loop"] == 0
@@ -451,17 +470,17 @@ def test_a_cell_goes_back_to_the_source_it_was_made_of(
     begun(handlers)
     session = handlers.sessions.get("me")
     if kind == "edit":
-        last(handlers.edit(*boards(CASTLE), 1.0, who()))
-        last(handlers.next_source(2.0, who()))
+        last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+        last(handlers.recipes.use_as_source(wish(handlers, 2.0)))
     elif kind == "inverted":
         session.source = p2p.invert(Image.effect_noise((64, 64), 60).convert("RGB"), HOUSE, steps=STEPS)
-    last(handlers.edit(*boards("a red tree on a snowy hill"), 3.0, who()))
+    last(handlers.edit(wish(handlers, 3.0, **boards("a red tree on a snowy hill"))))
     shown = explored(handlers, x=axis, n=3)["explore"]
     source, images = session.source, session.sheet.images
     if kind == "left":
-        last(handlers.generate("a blue boat", 9, STEPS, 5.0, "", 6.0, who()))
+        last(handlers.generate(wish(handlers, 6.0, **words("a blue boat", 9, STEPS))))
         assert session.source is not source and p2p.cache.size(source.key), "the sheet holds its source"
-    taken = last(handlers.take({**shown, "clicked": 0}, 9.0, who()))
+    taken = last(handlers.explore.take(wish(handlers, 9.0, explore={**shown, "clicked": 0})))
     assert taken["line"]["kind"] == "done" and session.source is source
     one, other = (np.asarray(i).astype(int) for i in (session.result.image, images[0]))
     assert np.abs(one - other).max() <= 1
@@ -470,17 +489,17 @@ def test_a_cell_goes_back_to_the_source_it_was_made_of(
 # --- mute and solo --------------------------------------------------------------------------------------
 
 
-def desk(text: str, **changes: Any) -> dict[str, Any]:
+def desk(text: str, **changes: Any) -> DeskValue:
     words = text.split()
-    return with_words(Desk.clean(changes), words, ["kept"] * len(words), [False] * len(words))
+    return with_words(DeskValue.read(changes), words, ["kept"] * len(words), [False] * len(words))
 
 
 def test_mute_and_solo_silence_words_and_keep_their_faders() -> None:
     assert weights_by_number(desk("a red house", weights={"red/0": 1.5}, muted=["red/0"])) == {1: 0.0}
     assert weights_by_number(desk("a red house , big", solo=["red/0", "big/0"])) == {0: 0.0, 2: 0.0}
     muted = desk("a red house", weights={"red/0": 1.5}, muted=["red/0"])
-    assert muted["weights"] == {"red/0": 1.5}
-    assert weights_by_number({**muted, "muted": []}) == {1: 1.5}
+    assert muted.weights == {"red/0": 1.5}
+    assert weights_by_number(muted.replace(muted=[])) == {1: 1.5}
     assert weights_by_number(desk("a red house", solo=["dragon/0"])) == {}, (
         "a solo word that left silences nobody"
     )
@@ -491,7 +510,8 @@ def test_mute_and_solo_silence_words_and_keep_their_faders() -> None:
 WORDS = HOUSE.split()
 fractions = st.integers(0, 20).map(lambda i: i / 20)
 windows = st.tuples(fractions, fractions).map(sorted)
-some_keys = st.lists(st.sampled_from(keys(CASTLE.split())), max_size=3, unique=True)
+KEYS = word_keys(CASTLE.split())
+some_keys = st.lists(st.sampled_from(KEYS), max_size=3, unique=True)
 
 
 @st.composite
@@ -507,18 +527,20 @@ def wishes(draw: Any) -> Controls:
     }
     if not chosen and not region["mask"]:
         region = {}
-    return Controls.fresh(
+    return Controls(
         draw(st.sampled_from([CASTLE, HOUSE, "a castle"])),
-        desk=Desk.clean(
+        desk=DeskValue.read(
             {
                 "weights": draw(
                     st.dictionaries(
-                        st.sampled_from(keys(CASTLE.split())), st.sampled_from([-2, 0.5, 1.75]), max_size=3
+                        st.sampled_from(word_keys(CASTLE.split())),
+                        st.sampled_from([-2, 0.5, 1.75]),
+                        max_size=3,
                     )
                 )
             }
         ),
-        timeline=Timeline.clean(
+        timeline=TimelineValue.read(
             {
                 "cross": draw(windows),
                 "self": draw(windows),
@@ -526,7 +548,7 @@ def wishes(draw: Any) -> Controls:
                 "words": {k: draw(windows) for k in draw(some_keys)},
             }
         ),
-        region=Region.clean(region),
+        region=RegionValue.read(region),
     )
 
 
@@ -535,7 +557,7 @@ def wishes(draw: Any) -> Controls:
 def test_an_edit_comes_back_to_the_controls_that_asked_for_it(p2p: PromptToPrompt, wish: Controls) -> None:
     engine = Engine(p2p=p2p)
     asked = read(engine, HOUSE, wish, STEPS)
-    again, notes = of_edit(engine, HOUSE, Edit.from_json(asked.edit.to_json()), STEPS)
+    again, notes = controls_of(engine, HOUSE, Edit.from_json(asked.edit.to_json()), STEPS)
     assert read(engine, HOUSE, again, STEPS).edit == asked.edit and not notes
 
 
@@ -546,9 +568,9 @@ def test_phrases_and_words_come_to_faders(p2p: PromptToPrompt) -> None:
         cross_steps={"default_": 0.4, "snowy hill": (0.1, 0.6)},
         kind="refine",
     )
-    controls, notes = of_edit(Engine(p2p=p2p), HOUSE, edit, STEPS)
-    assert controls.desk["weights"] == {"a/0": 2.0, "red/0": 1.5, "castle/0": 1.5}
-    assert controls.timeline["words"] == {"snowy/0": [0.1, 0.6], "hill/0": [0.1, 0.6]}
+    controls, notes = controls_of(Engine(p2p=p2p), HOUSE, edit, STEPS)
+    assert controls.desk.weights == {"a/0": 2.0, "red/0": 1.5, "castle/0": 1.5}
+    assert controls.timeline.words == {"snowy/0": [0.1, 0.6], "hill/0": [0.1, 0.6]}
     assert controls.extra == {"kind": "refine"} and "-2 to 2" in notes[0]
 
 
@@ -556,7 +578,7 @@ def test_phrases_and_words_come_to_faders(p2p: PromptToPrompt) -> None:
 
 
 def wish_and_settings(p2p: PromptToPrompt, **region: Any) -> tuple[Controls, dict[str, Any]]:
-    controls = Controls.fresh(CASTLE, region=Region.clean(region))
+    controls = Controls(CASTLE, region=RegionValue.read(region))
     source = {"prompt": HOUSE, "seed": 7, "steps": STEPS, "guidance_scale": 5.0, "negative_prompt": ""}
     return read(Engine(p2p=p2p), HOUSE, controls, STEPS).controls, source
 
@@ -564,7 +586,7 @@ def wish_and_settings(p2p: PromptToPrompt, **region: Any) -> tuple[Controls, dic
 def test_every_control_is_an_axis(p2p: PromptToPrompt) -> None:
     controls, source = wish_and_settings(p2p, chosen=["castle/0"])
     found = axes(controls, source)
-    faders = {f"fader:{key}" for key in keys(CASTLE.split())}
+    faders = {f"fader:{key}" for key in word_keys(CASTLE.split())}
     assert set(found) == {"window:cross", "window:self", "region", "seed", "guidance"} | faders
     assert found["fader:snowy/0"].values(5) == [-2, -1, 0, 1, 2]
     assert found["seed"].values(3) == [7, 8, 9] and found["window:cross"].values(3) == [0, 0.5, 1]
@@ -579,17 +601,17 @@ def test_a_grid_runs_along_and_down(p2p: PromptToPrompt) -> None:
         (c, s) for s in ("7", "8") for c in ("-2.00", "+0.00", "+2.00")
     ]
     assert [cell.settings["seed"] for cell in grid] == [7, 7, 7, 8, 8, 8]
-    assert grid[2].controls.desk["weights"] == {"snowy/0": 2} and source["seed"] == 7
-    assert controls.desk["weights"] == {}, "the page's own controls stay"
+    assert grid[2].controls.desk.weights == {"snowy/0": 2} and source["seed"] == 7
+    assert controls.desk.weights == {}, "the page's own controls stay"
 
 
 def explored(handlers: Handlers, clock: float = 5.0, **asked: Any) -> dict[str, Any]:
-    return last(handlers.explore(Explore.clean(asked), clock, who()))
+    return last(handlers.explore.explore(wish(handlers, clock, explore=Explore.clean(asked))))
 
 
 def test_a_strip_shares_steps_and_is_what_single_edits_give(handlers: Handlers, p2p: PromptToPrompt) -> None:
     begun(handlers)
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     p2p.forget_edits()
     done = explored(handlers, x="window:cross", n=5)
     shown = done["explore"]
@@ -610,15 +632,15 @@ def test_a_strip_shares_steps_and_is_what_single_edits_give(handlers: Handlers, 
 
 def test_a_click_takes_the_cells_settings(handlers: Handlers) -> None:
     begun(handlers)
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     shown = explored(handlers, x="fader:snowy/0", y="seed", n=2, m=2)["explore"]
     session = handlers.sessions.get("me")
-    taken = last(handlers.take({**shown, "clicked": 2}, 9.0, who()))
+    taken = last(handlers.explore.take(wish(handlers, 9.0, explore={**shown, "clicked": 2})))
     assert taken["seed"] == 4 and taken["desk"]["weights"] == {"snowy/0": -2.0} and taken["prompt"] == CASTLE
     assert session.source.seed == 4
     one, other = (np.asarray(i).astype(int) for i in (session.result.image, session.sheet.images[2]))
     assert np.abs(one - other).max() <= 1, "a row's last bits may change with the size of its batch"
-    assert last(handlers.take({**shown, "clicked": 99}, 10.0, who())) == {}
+    assert last(handlers.explore.take(wish(handlers, 10.0, explore={**shown, "clicked": 99}))) == {}
 
 
 def test_explorations_that_make_no_sense_say_so(handlers: Handlers) -> None:
@@ -632,12 +654,12 @@ def test_explorations_that_make_no_sense_say_so(handlers: Handlers) -> None:
 def test_a_stopped_exploration_keeps_the_page(handlers: Handlers, p2p: PromptToPrompt) -> None:
     begun(handlers)
     session = handlers.sessions.get("me")
-    run = handlers.explore(Explore.clean({"x": "seed", "n": 3}), 5.0, who())
+    run = handlers.explore.explore(wish(handlers, 5.0, explore=Explore.clean({"x": "seed", "n": 3})))
     next(run)
     session.stop(6.0)
     assert last(run)["line"]["kind"] == "stopped"
     assert session.sheet is None and p2p.cache.steps(session.source.key) == STEPS
-    assert len(handlers.turns) == 0
+    assert len(handlers.runner.turns) == 0
     assert len(explored(handlers, 7.0, x="seed", n=2)["explore"]["cells"]) == 2
 
 
@@ -659,7 +681,7 @@ def elaborate(handlers: Handlers) -> dict[str, Any]:
         timeline=Timeline.clean({"cross": [0.1, 0.7], "words": {"castle/0": [0, 0.4]}, "faders": [0, 0.9]}),
         region=Region.clean({"chosen": ["castle/0"], "mask": mask_text(np.eye(8)), "soft": 0.1}),
     )
-    return last(handlers.edit(*asked, 1.0, who()))
+    return last(handlers.edit(wish(handlers, 1.0, **asked)))
 
 
 @pytest.mark.parametrize("how", ["png", "json", "text", "reload"])
@@ -668,30 +690,26 @@ def test_everything_comes_back_pixel_for_pixel(
 ) -> None:
     done = elaborate(handlers)
     picture = handlers.sessions.get("me").result.image.tobytes()
-    recipe = last(handlers.recipe(who()))
+    recipe = last(handlers.recipes.show(wish(handlers)))
     p2p.forget_edits()
     if how == "png":
-        back = last(handlers.bring(done["download"]["value"], 2.0, who("other")))
+        back = last(handlers.recipes.bring(wish(handlers, 2.0, "other", bring=done["download"]["value"])))
     elif how == "json":
         (tmp_path / "r.json").write_text(recipe["recipe_json"])
-        back = last(handlers.bring(str(tmp_path / "r.json"), 2.0, who("other")))
+        back = last(handlers.recipes.bring(wish(handlers, 2.0, "other", bring=str(tmp_path / "r.json"))))
     elif how == "text":
-        back = last(handlers.paste(recipe["recipe_json"], 2.0, who("other")))
+        back = last(handlers.recipes.paste(wish(handlers, 2.0, "other", recipe_json=recipe["recipe_json"])))
     else:
-        back = last(handlers.first(done["keep"], 2.0, who("other")))
+        back = last(handlers.first(wish(handlers, 2.0, "other", storage=done["storage"])))
     other = handlers.sessions.get("other")
     assert other.result.image.tobytes() == picture
     assert back["source_prompt"] == HOUSE and back["prompt"] == CASTLE and back["seed"] == 3
-    assert other.controls.timeline["words"] == {"castle/0": [0, 0.4]}
+    assert other.controls.timeline.words == {"castle/0": [0, 0.4]}
     if how == "reload":
-        assert other.controls.desk["weights"] == {"snowy/0": 1.5} and other.controls.desk["muted"] == [
-            "red/0"
-        ]
+        assert other.controls.desk.weights == {"snowy/0": 1.5} and other.controls.desk.muted == ["red/0"]
     else:
-        assert other.controls.desk["weights"] == {"snowy/0": 1.5, "red/0": 0.0}, (
-            "a muted word is a fader at 0"
-        )
-    assert other.controls.region["chosen"] == ["castle/0"] and other.controls.region["soft"] == 0.1
+        assert other.controls.desk.weights == {"snowy/0": 1.5, "red/0": 0.0}, "a muted word is a fader at 0"
+    assert other.controls.region.chosen == ["castle/0"] and other.controls.region.soft == 0.1
 
 
 def test_the_python_lines_give_the_same_picture(
@@ -699,7 +717,7 @@ def test_the_python_lines_give_the_same_picture(
 ) -> None:
     elaborate(handlers)
     session = handlers.sessions.get("me")
-    lines = last(handlers.recipe(who()))["recipe_python"]
+    lines = last(handlers.recipes.show(wish(handlers)))["recipe_python"]
     lines = lines.replace("edit.png", str(tmp_path / "edit.png"))
     scope: dict[str, Any] = {}
     loaded = PromptToPrompt.from_pretrained
@@ -726,19 +744,21 @@ def test_a_recipe_that_no_control_can_show_runs_as_it_is(handlers: Handlers, p2p
         "source": {"prompt": HOUSE, "seed": 3, "steps": STEPS, "guidance_scale": 5.0},
         "edits": [edit.to_dict()],
     }
-    back = last(handlers.paste(json.dumps(recipe), 1.0, who()))
+    back = last(handlers.recipes.paste(wish(handlers, 1.0, recipe_json=json.dumps(recipe))))
     source = p2p.generate(HOUSE, seed=3, steps=STEPS, guidance_scale=5.0)
     session = handlers.sessions.get("me")
     assert session.result.image.tobytes() == p2p.edit(source, edit).image.tobytes()
     assert "made with elsewhere" in said(back) and "-2 to 2" in said(back)
     moved = last(
         handlers.edit(
-            CASTLE,
-            {**session.controls.desk, "weights": {}},
-            session.controls.timeline,
-            session.controls.region,
-            2.0,
-            who(),
+            wish(
+                handlers,
+                2.0,
+                prompt=CASTLE,
+                desk=session.controls.desk.replace(weights={}),
+                timeline=session.controls.timeline,
+                region=session.controls.region,
+            )
         )
     )
     assert moved["line"]["kind"] == "done" and session.result.edit.weights == {}
@@ -750,7 +770,7 @@ def test_a_recipe_that_no_control_can_show_runs_as_it_is(handlers: Handlers, p2p
 )
 def test_what_is_no_recipe_is_a_sentence(handlers: Handlers, text: str) -> None:
     done = begun(handlers)
-    assert last(handlers.paste(text, 2.0, who()))["line"]["kind"] == "error"
+    assert last(handlers.recipes.paste(wish(handlers, 2.0, recipe_json=text)))["line"]["kind"] == "error"
     assert handlers.sessions.get("me").source is not None and done
 
 
@@ -765,12 +785,12 @@ def test_files_that_hold_no_recipe_are_a_sentence(
         Image.new("RGB", (8, 8)).save(file)
     else:
         file.write_bytes(data)
-    assert last(handlers.bring(str(file), 1.0, who()))["line"]["kind"] == "error"
+    assert last(handlers.recipes.bring(wish(handlers, 1.0, bring=str(file))))["line"]["kind"] == "error"
 
 
 def test_a_kept_page_of_an_older_version_gives_way_to_the_first_example(handlers: Handlers) -> None:
     for kept in ("{", '{"p2p": 0}', '{"source": {"prompt": "x", "colour": 1}, "edits": [{"prompt": "x"}]}'):
-        assert last(handlers.first(kept, 1.0, who()))["line"]["kind"] == "idle"
+        assert last(handlers.first(wish(handlers, 1.0, storage=kept)))["line"]["kind"] == "idle"
 
 
 # --- an edit as the next source -------------------------------------------------------------------------
@@ -780,19 +800,24 @@ def test_an_edit_becomes_the_source_and_its_recipe_holds_both(
     handlers: Handlers, p2p: PromptToPrompt
 ) -> None:
     begun(handlers)
-    assert "no edit" in said(last(handlers.next_source(0.5, who())))
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
+    assert "no edit" in said(last(handlers.recipes.use_as_source(wish(handlers, 0.5))))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     session = handlers.sessions.get("me")
     first = session.result.image.tobytes()
-    now = last(handlers.next_source(2.0, who()))
+    now = last(handlers.recipes.use_as_source(wish(handlers, 2.0)))
     assert now["source_prompt"] == now["prompt"] == CASTLE and session.source.image.tobytes() == first
-    last(handlers.edit(*boards("a red castle on a snowy hill"), 3.0, who()))
+    last(handlers.edit(wish(handlers, 3.0, **boards("a red castle on a snowy hill"))))
     second = session.result.image.tobytes()
-    recipe = load_recipe(json.loads(last(handlers.recipe(who()))["recipe_json"]))
+    recipe = load_recipe(json.loads(last(handlers.recipes.show(wish(handlers)))["recipe_json"]))
     assert [edit.prompt for edit in recipe.edits] == [CASTLE, "a red castle on a snowy hill"]
-    last(handlers.paste(recipe.to_json(), 4.0, who("other")))
+    last(handlers.recipes.paste(wish(handlers, 4.0, "other", recipe_json=recipe.to_json())))
     assert handlers.sessions.get("other").result.image.tobytes() == second
-    names = [name for name, _ in last(handlers.offer(Explore.clean({}), who()))["explore"]["axes"]]
+    names = [
+        name
+        for name, _ in last(handlers.explore.offer(wish(handlers, explore=Explore.clean({}))))["explore"][
+            "axes"
+        ]
+    ]
     assert "seed" not in names, "an edit can't be generated again with another seed"
 
 
@@ -801,14 +826,22 @@ def test_an_edit_becomes_the_source_and_its_recipe_holds_both(
 
 def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
     begun(handlers)
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    done = last(handlers.edit(*boards("a red house on a hill"), 9.0, who()))
-    both = last(handlers.compare(History.clean({"against": 0}), 9.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    done = last(handlers.edit(wish(handlers, 9.0, **boards("a red house on a hill"))))
+    both = last(handlers.compare(wish(handlers, 9.0, history=History.clean({"against": 0}))))
     session = handlers.sessions.get("me")
     assert both["picture"][0] == session.history[0].path and both["history"]["against"] == 0
     assert CASTLE in said(both)
-    assert last(handlers.compare(History.clean({}), 9.0, who()))["picture"][0] == done["picture"][0]
-    assert last(handlers.compare(History.clean({"against": 9}), 9.0, who()))["history"]["against"] is None
+    assert (
+        last(handlers.compare(wish(handlers, 9.0, history=History.clean({}))))["picture"][0]
+        == done["picture"][0]
+    )
+    assert (
+        last(handlers.compare(wish(handlers, 9.0, history=History.clean({"against": 9}))))["history"][
+            "against"
+        ]
+        is None
+    )
 
 
 def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
@@ -818,7 +851,9 @@ def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
         timeline = Timeline.clean({"cross": [0, 0.5], "self": [0, 0]})
         region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1})
         done = last(
-            handlers.edit(*boards(CASTLE, desk=desk, timeline=timeline, region=region), n + 1.0, who())
+            handlers.edit(
+                wish(handlers, n + 1.0, **boards(CASTLE, desk=desk, timeline=timeline, region=region))
+            )
         )
     items = done["history"]["items"]
     assert len(items) == 20, "edits in quick succession don't replace each other"
@@ -832,36 +867,36 @@ def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
 
 def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers: Handlers) -> None:
     begun(handlers)
-    last(handlers.edit(*boards("a red tree on a snowy hill"), 1.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards("a red tree on a snowy hill"))))
     first = handlers.sessions.get("me").result.image.tobytes()
     desk = Desk.clean({"weights": {"snowy/0": 1.5}, "solo": ["castle/0"]})
-    done = last(handlers.edit(*boards(CASTLE, desk=desk), 2.0, who()))
-    handlers.close(who())
-    back = last(handlers.first(done["keep"], 3.0, who("again")))
+    done = last(handlers.edit(wish(handlers, 2.0, **boards(CASTLE, desk=desk))))
+    handlers.sessions.close("me")
+    back = last(handlers.first(wish(handlers, 3.0, "again", storage=done["storage"])))
     session = handlers.sessions.get("again")
-    assert session.controls.desk["solo"] == ["castle/0"] and session.controls.desk["weights"] == {
-        "snowy/0": 1.5
-    }
+    assert session.controls.desk.solo == ["castle/0"] and session.controls.desk.weights == {"snowy/0": 1.5}
     assert [item["title"] for item in back["history"]["items"]] == [
         item["title"] for item in done["history"]["items"]
     ]
     assert all(item["src"].startswith("data:image/jpeg") for item in back["history"]["items"])
-    cold = last(handlers.compare(History.clean({"against": 0}), 9.0, who("again")))
+    cold = last(handlers.compare(wish(handlers, 9.0, "again", history=History.clean({"against": 0}))))
     assert cold["line"]["kind"] == "error" and "loaded again" in said(cold)
-    recalled = last(handlers.recall(History.clean({"clicked": 0}), 4.0, who("again")))
+    recalled = last(handlers.recall(wish(handlers, 4.0, "again", history=History.clean({"clicked": 0}))))
     assert session.result.image.tobytes() == first and recalled["history"]["current"] == 0
     assert len(recalled["history"]["items"]) == 2
 
 
 def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(handlers)
-    monkeypatch.setattr(session_storage, "LARGEST", 8000)
+    monkeypatch.setattr(session_storage, "MAX_CHARACTERS", 8000)
     for n in range(6):
         done = last(
-            handlers.edit(*boards(CASTLE, desk=Desk.clean({"weights": {"red/0": n / 4 - 1}})), n + 1.0, who())
+            handlers.edit(
+                wish(handlers, n + 1.0, **boards(CASTLE, desk=Desk.clean({"weights": {"red/0": n / 4 - 1}})))
+            )
         )
-    assert len(done["keep"]) < 9000 and 0 < len(json.loads(done["keep"])["page"]["history"]) < 6
-    assert load_recipe(json.loads(done["keep"])).edit.prompt == CASTLE
+    assert len(done["storage"]) < 9000 and 0 < len(json.loads(done["storage"])["page"]["history"]) < 6
+    assert load_recipe(json.loads(done["storage"])).edit.prompt == CASTLE
 
 
 @settings(max_examples=60, deadline=None)
@@ -880,19 +915,19 @@ def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.Mon
     )
 )
 def test_a_kept_page_can_be_anything(data: Any) -> None:
-    levers, entries = session_storage.remembered(data)
+    levers, entries = session_storage.load_page(data)
     assert set(levers) == {"weights", "muted", "solo"} and all(isinstance(e.title, str) for e in entries)
 
 
 def test_a_page_that_was_freed_says_so(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
     begun(handlers)
-    last(handlers.edit(*boards(CASTLE), 1.0, who()))
-    monkeypatch.setattr("p2p_app.sessions.MOST_SESSIONS", 2)
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    monkeypatch.setattr("p2p_app.sessions.MAX_SESSIONS", 2)
     for name in "ab":
         handlers.sessions.get(name)
     for told in (
-        last(handlers.edit(*boards(CASTLE), 2.0, who())),
-        last(handlers.recall({"clicked": 0}, 3.0, who())),
+        last(handlers.edit(wish(handlers, 2.0, **boards(CASTLE)))),
+        last(handlers.recall(wish(handlers, 3.0, history={"clicked": 0}))),
     ):
         assert told["line"]["kind"] == "error" and "Load it again" in said(told)
 
@@ -900,9 +935,9 @@ def test_a_page_that_was_freed_says_so(handlers: Handlers, monkeypatch: pytest.M
 def test_compare_works_for_an_edit_whose_region_was_shown(handlers: Handlers) -> None:
     begun(handlers)
     region = Region.clean({"chosen": ["castle/0"], "threshold": 0.1, "show": True})
-    first = last(handlers.edit(*boards(CASTLE, region=region), 1.0, who()))
-    last(handlers.edit(*boards("a red tree on a hill"), 9.0, who()))
-    both = last(handlers.compare(History.clean({"against": 0}), 9.0, who()))
+    first = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, region=region))))
+    last(handlers.edit(wish(handlers, 9.0, **boards("a red tree on a hill"))))
+    both = last(handlers.compare(wish(handlers, 9.0, history=History.clean({"against": 0}))))
     session = handlers.sessions.get("me")
     assert both["history"]["against"] == 0 and both["picture"][0] == session.history[0].path
     assert session.history[0].path != first["picture"][1], "the plain picture, without the region over it"
@@ -932,11 +967,11 @@ def test_strokes_become_a_mask() -> None:
 
 
 def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
-    assert "no source picture" in said(last(handlers.open_painting(who())))
+    assert "no source picture" in said(last(handlers.paint.open(wish(handlers))))
     begun(handlers)
-    opened = last(handlers.open_painting(who()))
+    opened = last(handlers.paint.open(wish(handlers)))
     assert opened["painting"]["visible"] and opened["painter"]["value"]["background"].size[1] >= 512
-    used = last(handlers.use_painting(painted((0, 0, 256, 512)), *boards(CASTLE), 1.0, who()))
+    used = last(handlers.paint.use(wish(handlers, 1.0, painter=painted((0, 0, 256, 512)), **boards(CASTLE))))
     session = handlers.sessions.get("me")
     assert not used["painting"]["visible"] and used["region"]["mask"]
     assert session.result.mask[:, 0].all() and not session.result.mask[:, -1].any()
@@ -945,25 +980,21 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
         == (used["region"]["mask"])
     )
     line = session.line
-    again = last(handlers.open_painting(who()))["painter"]["value"]
+    again = last(handlers.paint.open(wish(handlers)))["painter"]["value"]
     assert mask_of(again, mask_text) == used["region"]["mask"], "what is painted is there to be changed"
     assert "Paint over" in said({"line": session.line})
-    assert last(handlers.close_painting(who()))["line"] == line
-    none = last(handlers.use_painting({"layers": []}, *boards(CASTLE), 1.5, who()))
+    assert last(handlers.paint.close(wish(handlers)))["line"] == line
+    none = last(handlers.paint.use(wish(handlers, 1.5, painter={"layers": []}, **boards(CASTLE))))
     assert (
         "Nothing is painted yet" in said(none) and "painting" not in none and session.result.mask is not None
     )
-    wiped = last(
-        handlers.wipe_painting(
-            CASTLE, *(getattr(session.controls, n) for n in ("desk", "timeline", "region")), 2.0, who()
-        )
-    )
+    wiped = last(handlers.paint.wipe(wish(handlers, 2.0, **held(session))))
     assert session.result.mask is None and wiped["line"]["kind"] == "done"
 
 
 def test_in_out_and_off() -> None:
-    region = Region.clean({"out": ["castle/0"]})
-    assert toggled(region, "castle/0")["chosen"] == ["castle/0"] and not toggled(region, "castle/0")["out"]
+    region = RegionValue.read({"out": ["castle/0"]})
+    assert toggled(region, "castle/0").chosen == ["castle/0"] and not toggled(region, "castle/0").out
 
 
 @pytest.mark.parametrize(
@@ -979,13 +1010,13 @@ def test_controls_that_change_nothing_say_why(handlers: Handlers, changes: dict,
     begun(handlers)
     clean = {"region": Region.clean, "timeline": Timeline.clean}
     asked = {name: clean[name](value) for name, value in changes.items()}
-    done = last(handlers.edit(*boards(CASTLE, **asked), 1.0, who()))
+    done = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, **asked))))
     assert any(sentence in note for note in done["chips"]["notes"]), done["chips"]["notes"]
 
 
 def test_exploring_a_silent_word_says_why_not(handlers: Handlers) -> None:
     begun(handlers)
-    last(handlers.edit(*boards(CASTLE, desk=Desk.clean({"muted": ["red/0"]})), 1.0, who()))
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk=Desk.clean({"muted": ["red/0"]})))))
     told = explored(handlers, x="fader:red/0", n=3)
     assert "changes nothing because \u201cred\u201d is silent" in said(told)
 
@@ -997,9 +1028,9 @@ def test_the_walk_unlocks_in_order(handlers: Handlers) -> None:
     handlers.examples = with_steps(handlers.examples, STEPS)
     guide = Guide.clean({"steps": [{"title": str(i)} for i in range(3)], "clicked": 0})
     assert guide["done"] == [False] * 3
-    done = last(handlers.walk(guide, 1.0, who()))["guide"]["done"]
+    done = last(handlers.walk(wish(handlers, 1.0, guide=guide)))["guide"]["done"]
     assert done == [True, False, False]
-    assert last(handlers.walk({**guide, "clicked": 7}, 2.0, who())) == {}
+    assert last(handlers.walk(wish(handlers, 2.0, guide={**guide, "clicked": 7}))) == {}
 
 
 # --- odd payloads ---------------------------------------------------------------------------------------

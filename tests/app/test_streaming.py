@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p_app.blocks import Blocks
-from p2p_app.components.widgets import Chips, Line, line
+from p2p_app.components.chips import Chips
+from p2p_app.components.line import Line, line
 
 NAMES = ("line", "chips", "text", "button", "column")
 UPDATES = {

@@ -155,7 +155,7 @@ def test_the_line_between_before_and_after_has_keys_and_follows_the_mouse(desk: 
     assert handle.get_attribute("aria-valuetext") == "40 % source, 60 % edit"
     desk.page.keyboard.press("Home")
     assert "0%)" in clip(desk) or clip(desk).endswith("0px)")
-    assert desk.page.evaluate("() => document.activeElement.matches('#split input')")
+    assert desk.page.evaluate("() => document.activeElement.matches('#picture input')")
 
     box = desk.page.locator("#picture").bounding_box()
     desk.page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2)
@@ -165,6 +165,11 @@ def test_the_line_between_before_and_after_has_keys_and_follows_the_mouse(desk: 
     assert handle.input_value() == "75"
     alts = [desk.page.locator("#picture img").nth(n).get_attribute("alt") for n in (0, 1)]
     assert alts == ["source: a red house on a snowy hill", "edit: a red castle on a snowy hill"]
+
+    before = desk.runs()
+    desk.edit_prompt("a blue castle on a snowy hill")
+    desk.wait_for_new(before)
+    assert handle.input_value() == "75" and "75%" in clip(desk), "it stays where it was put"
 
 
 def test_focus_stays_where_it_was(desk: Desk) -> None:
@@ -330,12 +335,12 @@ def test_signs_have_names_and_controls_have_help(desk: Desk) -> None:
 def test_it_is_said_which_source_is_live(desk: Desk) -> None:
     main = desk.page.locator("#main")
     assert main.get_attribute("data-source") == "words"
-    assert desk.page.locator("#split .before").inner_text() == "source"
+    assert desk.page.locator("#picture .side.before").inner_text() == "source"
     tab(desk, "Your picture")
     desk.page.locator("#yours-examples .example").first.click()
     desk.page.wait_for_selector("#main[data-source=picture]", timeout=PATIENCE)
     desk.settled()
-    assert desk.page.locator("#split .before").inner_text() == "your picture"
+    assert desk.page.locator("#picture .side.before").inner_text() == "your picture"
     handle = desk.page.get_by_role("slider", name="line between your picture and how it comes back")
     handle.focus()
     desk.page.keyboard.press("Home")

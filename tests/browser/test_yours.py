@@ -12,16 +12,17 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from p2p_app import Engine
+from p2p_app.components.picture import Picture
 from p2p_app.examples import YOURS
 from p2p_app.handlers import Handlers
 from p2p_app.pictures import path_of
 from p2p_app.sessions import Sessions
-from p2p_app.tabs.your_picture import FITS, METHODS, Picture, note
+from p2p_app.tabs.your_picture import FITS, METHODS, method_note
 from p2p_core import PromptToPrompt, load_recipe, recipe_of
 from storybook.pictures import FOLDER, PICTURES
 
 from .. import tiny
-from ..app.test_mixing import boards, last, said, who
+from ..app.visitor import boards, last, said, wish, words
 from ..app_fixtures import STEPS
 from ..hostile import saved
 from .test_browser import PATIENCE, Desk, reused
@@ -47,7 +48,7 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def wish(picture: str | None, **changes: Any) -> dict[str, Any]:
+def asked_for(picture: str | None, **changes: Any) -> dict[str, Any]:
     asked = {
         "yours_picture": picture,
         "yours_prompt": SAYS,
@@ -62,56 +63,67 @@ def wish(picture: str | None, **changes: Any) -> dict[str, Any]:
     return {**asked, **changes}
 
 
+def inverted(handlers: Handlers, clock: float, name: str, picture: str | None, **changes: Any) -> Any:
+    """The updates of an inversion."""
+    return handlers.your_picture.invert(wish(handlers, clock, name, **asked_for(picture, **changes)))
+
+
+def costs(handlers: Handlers, method: str, name: str = "me") -> str:
+    """What the tab says about a method."""
+    asked = wish(handlers, name=name, yours_method=method, steps=3)
+    return str(last(handlers.your_picture.describe_method(asked))["yours_note"])
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_picture_becomes_the_source(handlers: Handlers, file: str, method: str) -> None:
-    done = last(handlers.invert(wish(file, yours_method=method), 0.0, who()))
+    done = last(inverted(handlers, 0.0, "me", file, yours_method=method))
     assert "comes back at" in said(done) and done["prompt"] == SAYS
     assert done["source_tabs"]["selected"] == "yours" and done["yours_compare"]["visible"]
     source = handlers.sessions.get("me").source
     assert source.inversion.method == METHODS[method][0] and source.steps == 3
-    edited = last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
+    edited = last(handlers.edit(wish(handlers, 1.0, **boards("a red castle on a hill"))))
     assert "recomputed" in said(edited)
 
 
 def test_a_recipe_of_it_comes_back_and_its_history_too(handlers: Handlers, file: str, tmp_path: Path) -> None:
-    last(handlers.invert(wish(file), 0.0, who()))
-    last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
+    last(inverted(handlers, 0.0, "me", file))
+    last(handlers.edit(wish(handlers, 1.0, **boards("a red castle on a hill"))))
     session = handlers.sessions.get("me")
     first = np.asarray(session.result.image)
     saved = session.result.save(tmp_path / "edit.png")
     assert "picture" in load_recipe(saved).source
-    python = last(handlers.recipe(who()))["recipe_python"]
+    python = last(handlers.recipes.show(wish(handlers)))["recipe_python"]
     assert "p2p.invert(" in python and "method='direct'" in python
-    last(handlers.generate(SAYS, 3, 3, 4.0, "", 2.0, who()))
-    back = last(handlers.recall({"clicked": 0}, 3.0, who()))
+    last(handlers.generate(wish(handlers, 2.0, **words(SAYS, 3, 3, 4.0))))
+    back = last(handlers.recall(wish(handlers, 3.0, history={"clicked": 0})))
     assert back["source_tabs"]["selected"] == "yours"
-    other = last(handlers.bring(str(saved), 0.0, who("other")))
+    other = last(handlers.recipes.bring(wish(handlers, 0.0, "other", bring=str(saved))))
     assert other["yours_prompt"] == SAYS and other["yours_compare"]["visible"]
     assert (np.asarray(handlers.sessions.get("other").result.image) == first).all()
 
 
 def test_what_is_missing_or_broken_is_said(handlers: Handlers, file: str, tmp_path: Path) -> None:
-    assert "no picture yet" in said(last(handlers.invert(wish(None), 0.0, who())))
-    assert "Say what" in said(last(handlers.invert(wish(file, yours_prompt="  "), 0.0, who())))
+    assert "no picture yet" in said(last(inverted(handlers, 0.0, "me", None)))
+    assert "Say what" in said(last(inverted(handlers, 0.0, "me", file, yours_prompt="  ")))
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG no more")
-    update = last(handlers.invert(wish(str(broken)), 0.0, who()))
+    update = last(inverted(handlers, 0.0, "me", str(broken)))
     assert update["line"]["kind"] == "error" and "broken.png" in said(update)
-    assert last(handlers.invert(wish(file, steps=0), 0.0, who()))["line"]["kind"] == "error"
+    assert last(inverted(handlers, 0.0, "me", file, steps=0))["line"]["kind"] == "error"
     assert handlers.sessions.get("me").source is None
 
 
 def test_the_crop_can_be_moved(handlers: Handlers, file: str) -> None:
     seen = []
     for x in (0.0, 1.0):
-        last(handlers.invert(wish(file, yours_x=x), x, who()))
+        last(inverted(handlers, x, "me", file, yours_x=x))
         seen.append(np.asarray(handlers.sessions.get("me").source.inversion.picture))
     assert (seen[0] != seen[1]).any()
 
 
 def test_a_method_says_what_it_costs() -> None:
-    assert "about" not in note("direct", None, 30)
-    slow, quick = note("null-text", 0.05, 30), note("direct", 0.05, 30)
+    assert "about" not in method_note("direct", None, 30)
+    slow, quick = method_note("null-text", 0.05, 30), method_note("direct", 0.05, 30)
     assert "24.0 s" in slow and "1.5 s" in quick
     assert set(FITS.values()) == {"crop", "pad"}
 
@@ -120,14 +132,6 @@ def test_the_pictures_that_come_with_it_were_never_trained_on() -> None:
     assert {example.picture for example in YOURS} == set(PICTURES)
     for name, (scene, _) in PICTURES.items():
         assert scene.held_out and path_of(name) == FOLDER / f"{name}.png" and path_of(name).is_file()
-
-
-def values(updates: Any) -> dict[str, Any]:
-    """All that a handler has set, the last of each."""
-    found: dict[str, Any] = {}
-    for update in updates:
-        found |= update
-    return found
 
 
 def test_an_upload_comes_as_it_is(tmp_path: Path) -> None:
@@ -156,39 +160,40 @@ def test_inversions_are_kept_where_the_engine_is_told(tmp_path: Path) -> None:
 
 def test_what_a_method_costs_stays_said(handlers: Handlers, file: str) -> None:
     def told(method: str = "direct") -> str:
-        return str(last(handlers.described(method, 3, who()))["yours_note"])
+        return costs(handlers, method)
 
     assert "about" not in told()
-    done = values(handlers.invert(wish(file), 0.0, who()))
+    done = last(inverted(handlers, 0.0, "me", file))
     assert "about" in done["yours_note"] and "about" in told("null-text")
-    handlers.engine.a_step = 1.0
-    last(handlers.invert(wish(file, yours_method="null-text"), 1.0, who()))
+    handlers.engine.step_seconds = 1.0
+    last(inverted(handlers, 1.0, "me", file, yours_method="null-text"))
     assert "about 3.0 s" in told(), "what a slow method took is not what a step takes"
-    last(handlers.generate(SAYS, 3, 3, 4.0, "", 2.0, who()))
-    assert handlers.engine.a_step != 1.0 and "about" in told()
-    last(handlers.invert(wish(file), 3.0, who("other")))
-    assert "about" in str(last(handlers.described("direct", 3, who("third")))["yours_note"])
+    last(handlers.generate(wish(handlers, 2.0, **words(SAYS, 3, 3, 4.0))))
+    assert handlers.engine.step_seconds != 1.0 and "about" in told()
+    last(inverted(handlers, 3.0, "other", file))
+    assert "about" in costs(handlers, "direct", "third")
 
 
 def test_the_crop_is_moved_where_there_is_one(handlers: Handlers, file: str) -> None:
     for picture, fit, there in ((file, "crop", True), (file, "pad", False), (None, "crop", False)):
-        for handler in (handlers.chosen, handlers.cropped):
-            assert last(handler(picture, fit))["yours_crop"]["visible"] is there
+        asked = wish(handlers, yours_picture=picture, yours_fit=fit)
+        for handler in (handlers.your_picture.choose_picture, handlers.your_picture.choose_fit):
+            assert last(handler(asked))["yours_crop"]["visible"] is there
 
 
 def test_what_comes_back_can_be_inverted_again(handlers: Handlers, file: str, tmp_path: Path) -> None:
     """After a recall, a recipe or a reload the tab has the picture, its method, its crop."""
-    asked = wish(file, yours_method="null-text", yours_fit="pad", yours_x=0.25, yours_y=1.0)
-    last(handlers.invert(asked, 0.0, who()))
-    last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
+    asked = asked_for(file, yours_method="null-text", yours_fit="pad", yours_x=0.25, yours_y=1.0)
+    last(handlers.your_picture.invert(wish(handlers, 0.0, **asked)))
+    last(handlers.edit(wish(handlers, 1.0, **boards("a red castle on a hill"))))
     session = handlers.sessions.get("me")
     saved_as = session.result.save(tmp_path / "edit.png")
     kept = recipe_of(session.result).to_json()
-    last(handlers.generate(SAYS, 3, 3, 4.0, "", 2.0, who()))
-    back = values(handlers.recall({"clicked": 0}, 3.0, who()))
+    last(handlers.generate(wish(handlers, 2.0, **words(SAYS, 3, 3, 4.0))))
+    back = last(handlers.recall(wish(handlers, 3.0, history={"clicked": 0})))
     assert back["yours_picture"] == file, "the upload itself, so that the crop can still be moved"
-    brought = values(handlers.bring(str(saved_as), 0.0, who("other")))
-    loaded = values(handlers.first(kept, 0.0, who("third")))
+    brought = last(handlers.recipes.bring(wish(handlers, 0.0, "other", bring=str(saved_as))))
+    loaded = last(handlers.first(wish(handlers, 0.0, "third", storage=kept)))
     for update in (back, brought, loaded):
         assert (update["yours_method"], update["yours_fit"]) == ("null-text", "pad")
         assert (update["yours_x"], update["yours_y"]) == (0.25, 1.0)
@@ -198,23 +203,23 @@ def test_what_comes_back_can_be_inverted_again(handlers: Handlers, file: str, tm
         name: brought[name] for name in ("yours_picture", "yours_method", "yours_fit", "yours_x", "yours_y")
     }
     first = handlers.sessions.get("other").source
-    last(handlers.invert({**asked, **again}, 4.0, who("other")))
+    last(handlers.your_picture.invert(wish(handlers, 4.0, "other", **{**asked, **again})))
     assert handlers.sessions.get("other").source.key == first.key
     Path(file).unlink()
-    gone = values(handlers.recall({"clicked": 0}, 5.0, who()))
+    gone = last(handlers.recall(wish(handlers, 5.0, history={"clicked": 0})))
     assert gone["yours_picture"] != file and Path(gone["yours_picture"]).is_file()
 
 
 def test_the_python_lines_know_the_crop(handlers: Handlers, file: str) -> None:
-    last(handlers.invert(wish(file, yours_x=0.25), 0.0, who()))
-    last(handlers.edit(*boards("a red castle on a hill"), 1.0, who()))
-    python = last(handlers.recipe(who()))["recipe_python"]
+    last(inverted(handlers, 0.0, "me", file, yours_x=0.25))
+    last(handlers.edit(wish(handlers, 1.0, **boards("a red castle on a hill"))))
+    python = last(handlers.recipes.show(wish(handlers)))["recipe_python"]
     assert "fit='crop'" in python and "center=[0.25, 0.5]" in python
     compile(python, "recipe", "exec")
 
 
 def test_an_example_says_how_well_it_comes_back_and_resets_the_rest(handlers: Handlers) -> None:
-    done = values(handlers.example_of_yours({"clicked": 0}, 0.0, who()))
+    done = last(handlers.your_picture.run_example(wish(handlers, 0.0, yours_examples={"clicked": 0})))
     assert "comes back at" in said(done) and done["negative"] == ""
     assert done["yours_x"] == done["yours_y"] == 0.5 and done["yours_crop"]["visible"]
     assert "about" in done["yours_note"]
