@@ -22,6 +22,7 @@ SEASONS = ("summer", "autumn", "winter", "spring")
 SKIES = ("open", "rainbow")
 STYLES = ("illustration", "sketch", "watercolor", "pixel")
 STYLE_SHARES = (0.67, 0.11, 0.11, 0.11)
+EVEN_SHARES = (0.25, 0.25, 0.25, 0.25)  # every style as often as any other: what is trained on
 WEATHERS = ("clear", "snowy", "foggy", "rainy")
 DEGREES = ("snowy", "foggy", "rainy", "starry", "blossoming", "crowded", "fluffy")
 LEAST = 0.25  # the least amount that is drawn of a word of degree; 0: not there
@@ -101,8 +102,10 @@ class Scene:
         return (3 * s + 7 * c + 4 * p) % 11 == 0
 
 
-def sample(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
-    """A random scene from the training (or the held-out) combinations."""
+def sample(
+    rng: np.random.Generator, *, held_out: bool = False, shares: tuple[float, ...] = STYLE_SHARES
+) -> Scene:
+    """A random scene from the training (or the held-out) combinations. shares: of the styles."""
     while True:
         words = {
             "subject": str(rng.choice(SUBJECTS)),
@@ -117,7 +120,7 @@ def sample(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
         "time": time,
         "season": str(rng.choice(SEASONS, p=(0.61, 0.13, 0.13, 0.13))),
         "sky": str(rng.choice(SKIES, p=(0.91, 0.09))),
-        "style": str(rng.choice(STYLES, p=STYLE_SHARES)),
+        "style": str(rng.choice(STYLES, p=shares)),
     }
     amount = {name: float(rng.uniform(LEAST, 1)) for name in DEGREES}
     weather = str(rng.choice(WEATHERS, p=(0.58, 0.18, 0.12, 0.12)))
