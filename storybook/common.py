@@ -1,10 +1,9 @@
-"""What the training stages share: a clock that survives resumes, a log, checkpoints, gradients on all cores."""
+"""What training stages share: a clock that survives resumes, a log, checkpoints, gradients by all cores."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -94,9 +94,7 @@ class Pen:
         return builder.detach()
 
 
-def render(
-    scene: Scene, seed: int, size: int = 128, hand: Callable[[skia.Canvas], Pen] = Pen
-) -> np.ndarray:
+def render(scene: Scene, seed: int, size: int = 128, hand: Callable[[skia.Canvas], Pen] = Pen) -> np.ndarray:
     """The picture of a scene, (size, size, 3) uint8 RGB. hand: what makes the pen that draws it."""
     L = layout(seed)
     pixels, canvas = _canvas(size)

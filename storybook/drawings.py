@@ -19,6 +19,7 @@ from .scenes import EVEN_SHARES, Scene, sample
 
 SIDE = 256
 SHARD = 1000  # pictures in a file
+OFTEN = 1.5  # words of degree, as `scenes.sample` has it
 ROUGH_EVERY = 5  # of this many files one is by another hand
 BLOCK = 500  # pictures drawn from one seed
 
@@ -43,8 +44,8 @@ def renders(
 ) -> tuple[np.ndarray, list[Scene]]:
     """`count` pictures (count, 3, SIDE, SIDE) uint8, all styles as often, and their scenes.
 
-    rough: by another hand, all in the plain style. pool: of `drawing`. The pictures are the same for any number
-    of processes.
+    rough: by another hand, all in the plain style. pool: of `drawing`. The pictures are the same for any
+    number of processes.
     """
     blocks = [(min(BLOCK, count - i), (seed, i), held_out, rough) for i in range(0, count, BLOCK)]
     drawn = list((pool.map if pool else map)(_block, blocks))
@@ -56,7 +57,10 @@ def _block(asked: tuple[int, tuple[int, int], bool, bool]) -> tuple[np.ndarray, 
     rng = np.random.default_rng(seed)
     pictures, scenes = np.empty((count, 3, SIDE, SIDE), np.uint8), []
     for i in range(count):
-        scene, layout = sample(rng, held_out=held_out, shares=EVEN_SHARES), int(rng.integers(1 << 40))
+        scene, layout = (
+            sample(rng, held_out=held_out, shares=EVEN_SHARES, often=OFTEN),
+            int(rng.integers(1 << 40)),
+        )
         scene = scene.but(style="illustration") if rough else scene
         scenes.append(scene)
         picture = render_roughly(scene, layout, SIDE, rng) if rough else render(scene, layout, SIDE)

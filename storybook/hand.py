@@ -46,9 +46,12 @@ class RoughPen(Pen):
         turns = np.arange(9) * (math.pi / 4)
         far = 1 + 2 * self.wobble * self.rng.uniform(-1, 1, 9)
         far[-1] = far[0]
-        corners = [(x + k * rx * math.cos(a), y + k * ry * math.sin(a)) for a, k in zip(turns, far, strict=True)]
+        corners = [
+            (x + k * rx * math.cos(a), y + k * ry * math.sin(a)) for a, k in zip(turns, far, strict=True)
+        ]
         bends = [  # control points outside, so that eight curves go round
-            (x + 1.08 * rx * math.cos(a + math.pi / 8), y + 1.08 * ry * math.sin(a + math.pi / 8)) for a in turns
+            (x + 1.08 * rx * math.cos(a + math.pi / 8), y + 1.08 * ry * math.sin(a + math.pi / 8))
+            for a in turns
         ]
         curves = [(*bend, *corner) for bend, corner in zip(bends, corners[1:], strict=False)]
         self._fill([corners[0], *curves], color, alpha)
@@ -60,7 +63,9 @@ class RoughPen(Pen):
         self._fill(self._shaken(points), color)
 
     def sky(self, top: Color, low: Color, horizon: float) -> None:
-        self.canvas.drawRect(skia.Rect.MakeWH(128, 128), self._paint(mix(top, low, self.rng.uniform(0.2, 0.8))))
+        self.canvas.drawRect(
+            skia.Rect.MakeWH(128, 128), self._paint(mix(top, low, self.rng.uniform(0.2, 0.8)))
+        )
 
     def _shaken(self, points: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
         ends = np.array([p[-2:] for p in points])
@@ -82,5 +87,5 @@ class RoughPen(Pen):
 
 
 def render_roughly(scene: Scene, seed: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The picture of a scene by another hand, (size, size, 3) uint8 RGB; plain, whatever style it asks for."""
+    """The picture of a scene by another hand, (size, size, 3) uint8 RGB; always in the plain style."""
     return render(scene.but(style="illustration"), seed, size, lambda canvas: RoughPen(canvas, rng))

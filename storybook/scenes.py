@@ -103,9 +103,17 @@ class Scene:
 
 
 def sample(
-    rng: np.random.Generator, *, held_out: bool = False, shares: tuple[float, ...] = STYLE_SHARES
+    rng: np.random.Generator,
+    *,
+    held_out: bool = False,
+    shares: tuple[float, ...] = STYLE_SHARES,
+    often: float = 1.0,
 ) -> Scene:
-    """A random scene from the training (or the held-out) combinations. shares: of the styles."""
+    """A random scene from the training (or the held-out) combinations.
+
+    shares: of the styles. often: how many times as often as usual there are weathers, rainbows and words of
+    degree, and so two of them at once.
+    """
     while True:
         words = {
             "subject": str(rng.choice(SUBJECTS)),
@@ -119,20 +127,20 @@ def sample(
     changes: dict[str, Any] = {
         "time": time,
         "season": str(rng.choice(SEASONS, p=(0.61, 0.13, 0.13, 0.13))),
-        "sky": str(rng.choice(SKIES, p=(0.91, 0.09))),
+        "sky": str(rng.choice(SKIES, p=(1 - 0.09 * often, 0.09 * often))),
         "style": str(rng.choice(STYLES, p=shares)),
     }
     amount = {name: float(rng.uniform(LEAST, 1)) for name in DEGREES}
-    weather = str(rng.choice(WEATHERS, p=(0.58, 0.18, 0.12, 0.12)))
+    weather = str(rng.choice(WEATHERS, p=(1 - 0.42 * often, 0.18 * often, 0.12 * often, 0.12 * often)))
     if weather != "clear":
         changes[weather] = amount[weather]
-    if time == "night" and rng.random() < 0.45:
+    if time == "night" and rng.random() < 0.45 * often:
         changes["starry"] = amount["starry"]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * often:
         changes["blossoming"] = amount["blossoming"]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * often:
         changes["crowded"] = amount["crowded"]
-    if scene.subject in ANIMALS and rng.random() < 0.35:
+    if scene.subject in ANIMALS and rng.random() < 0.35 * often:
         changes["fluffy"] = amount["fluffy"]
     return replace(scene, **changes)
 

@@ -1,7 +1,7 @@
-"""Training the autoencoder: first for the least error, then also for what a critic can't tell from drawings.
+"""Training the autoencoder: encoder and decoder together, for the least error.
 
-The first channels of its latents are held at what the first edition's encoder makes of the same picture at half
-the size, so that the first edition's UNet can go on; the others are free.
+The first channels of its latents are held at what the first edition's encoder makes of the same picture at
+half the size, so that the first edition's UNet can go on; the others are free.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from .common import Lanes, Run, as_float, rate
 from .drawings import Pictures, renders
-from .vae import ANCHORED, decoded, figures, latents_of, make, whiten
+from .vae import ANCHORED, CHANNELS, decoded, figures, latents_of, make, whiten
 from .widen import widen_vae
 
 CROP = 128
+HELD = 48  # held-out pictures that figures are taken of
 PEAK = 1e-3  # learning rate
 KL = 1e-6
 ANCHOR = 0.3
@@ -62,11 +63,11 @@ def train(run: Run, device: torch.device, *, first: Path, batch: int, part: int,
         optimizer.load_state_dict(state["optimizer"])
     pictures, rng = Pictures(run.folder), np.random.default_rng([seed, run.step])
     generator = torch.Generator().manual_seed(seed + run.step)
-    held, scenes = renders(48, seed + 2, held_out=True)
-    held = as_float(torch.from_numpy(held))
+    drawn, scenes = renders(HELD, seed + 2, held_out=True)
+    held_bytes = torch.from_numpy(drawn)
+    held = as_float(held_bytes)
     styles = [s.style for s in scenes]
     lanes = Lanes(device)
-    torch.set_num_threads(1) if device.type == "cpu" else None
 
     def losses(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -90,12 +91,11 @@ def train(run: Run, device: torch.device, *, first: Path, batch: int, part: int,
     def look() -> dict[str, float]:
         return figures(held, decoded(averaged, latents_of(averaged, held_bytes)), styles)
 
-    held_bytes = ((held + 1) * 127.5).round().to(torch.uint8)
     run.begin()
     last, seen, reports = run.spent, run.samples, []
     while run.progress < 1:
         x = tinted(as_float(pictures.crops(batch, CROP, rng)), generator).to(device)
-        noise = torch.randn(batch, averaged.config.latent_channels, CROP // 16, CROP // 16, generator=generator)
+        noise = torch.randn(batch, CHANNELS, CROP // 16, CROP // 16, generator=generator)
         parts = list(zip(x.split(part), noise.to(device).split(part), strict=True))
         reports += lanes.gradients(parameters, losses, parts)
         for group in optimizer.param_groups:

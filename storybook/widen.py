@@ -56,13 +56,15 @@ def widen_unet(new: UNet2DConditionModel, first: UNet2DConditionModel) -> UNet2D
 def _halving(encoder: nn.Module, conv_in: nn.Conv2d) -> None:
     """Make the encoder's first level compute `conv_in` of the halved picture.
 
-    Its own conv_in gives four images: the mean of 2 x 2 pixels from here, of 1 x 2 above, of 2 x 1 at the left,
-    and the pixel above at the left; what the downsampler (stride 2, pixels 0..2) reads of them stands in for the
-    3 x 3 halved pixels around.
+    Its own conv_in gives four images: the mean of 2 x 2 pixels from here, of 1 x 2 above, of 2 x 1 at the
+    left, and the pixel above at the left. What the downsampler (stride 2, pixels 0..2) reads of them stands
+    in for the 3 x 3 halved pixels around.
     """
     channels = conv_in.in_channels
     if encoder.conv_in.out_channels < 4 * channels:
-        raise ValueError(f"The first level needs {4 * channels} channels; got {encoder.conv_in.out_channels}.")
+        raise ValueError(
+            f"The first level needs {4 * channels} channels; got {encoder.conv_in.out_channels}."
+        )
     down, first = encoder.down_blocks[0].downsamplers[0].conv, encoder.conv_in
     for layer in (first, down):
         layer.weight.zero_()
@@ -103,5 +105,7 @@ def _rows(conv: nn.Conv2d, first: nn.Conv2d, old: int) -> None:
         return
     for start, mine in ((0, 0), (old, new)):
         for begin, at in ((0, 0), (old, new)):
-            conv.weight[mine : mine + old, at : at + old] = first.weight[start : start + old, begin : begin + old]
+            conv.weight[mine : mine + old, at : at + old] = first.weight[
+                start : start + old, begin : begin + old
+            ]
         conv.bias[mine : mine + old] = first.bias[start : start + old]
