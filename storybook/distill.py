@@ -32,7 +32,8 @@ Predict = Callable[[Tensor, Tensor], Tensor]  # (x_t, t) -> guided velocity
 
 def student_of(teacher: UNet2DConditionModel) -> UNet2DConditionModel:
     """The same network with an input for the guidance scale, which it does not heed yet."""
-    student = UNet2DConditionModel.from_config(dict(teacher.config) | {"time_cond_proj_dim": EMBEDDING})
+    config = {name: value for name, value in teacher.config.items() if not name.startswith("_")}
+    student = UNet2DConditionModel(**config | {"time_cond_proj_dim": EMBEDDING})
     weights = teacher.state_dict()
     name = "time_embedding.cond_proj.weight"
     student.load_state_dict(weights | {name: torch.zeros_like(student.state_dict()[name])})

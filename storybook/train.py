@@ -1,11 +1,11 @@
 """Train the bundled model from scratch: `python -m storybook.train`.
 
 Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae, latents, unet, decoder (of
-the VAE alone, with a critic, also from latents as the UNet makes them), export; not among the usual ones are
+the VAE alone, with a critic, also from latents as the UNet makes them), export. Not among the usual ones are
 guided and fast, which teach a UNet of one row and of few steps, and carry, for a run whose tokenizer is older
-than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps its
-checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can simply
-be given again after a stop.
+than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps
+its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can
+simply be given again after a stop.
 """
 
 from __future__ import annotations
