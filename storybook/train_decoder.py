@@ -17,7 +17,7 @@ from .common import Lanes, Run, as_float, rate
 from .critic import Critic, critic_loss, decoder_loss
 from .drawings import renders
 from .scenes import Scene
-from .train_vae import loss_of
+from .train_vae import EVERY, loss_of
 from .vae import decoded, figures, latents_of
 
 HELD = 48  # held-out pictures that figures are taken of
@@ -114,7 +114,7 @@ def train(
         critics_optimizer.step()
         errors += [error for error, _ in reports]
         run.step, run.samples = run.step + 1, run.samples + batch
-        if run.spent - last > 4:
+        if run.spent - last > EVERY:
             run.log(
                 loss=round(float(torch.stack(errors).mean()), 4),
                 critic=round(float(torch.stack(scores).mean()), 3),

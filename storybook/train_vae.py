@@ -26,6 +26,7 @@ PEAK = 1e-3  # learning rate
 KL = 1e-6
 ANCHOR = 0.3
 EMA = 0.999
+EVERY = 10  # minutes between figures, and between checkpoints
 
 
 def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ def train(run: Run, device: torch.device, *, first: Path, batch: int, part: int,
         with torch.no_grad():
             decay = min(EMA, (1 + run.step) / (10 + run.step))
             torch._foreach_lerp_(list(averaged.parameters()), parameters, 1 - decay)
-        if run.spent - last > 4:
+        if run.spent - last > EVERY:
             error, apart = torch.stack(reports).mean(0).tolist()
             speed = (run.samples - seen) / (run.spent - last) / 60
             run.log(loss=round(error, 4), anchor=round(apart, 4), per_second=round(speed, 1), **look())
