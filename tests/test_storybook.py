@@ -403,9 +403,9 @@ def test_sharpness_is_that_of_drawings_of_the_same_scenes():
     """1 for drawings, less for the same pictures stretched, each style by itself."""
     scenes = [HOUSE.but(style=style) for style in ("illustration", "sketch") for _ in range(2)]
     drawn = fidelity.drawings(scenes, seed=3)
-    small = [image.resize((128, 128)) for image in drawn]
+    small = [image.resize((64, 64)) for image in drawn]
     assert fidelity.sharpness(scenes, drawn, drawn) == {"illustration": 1.0, "sketch": 1.0}
-    assert all(0.5 < share < 0.95 for share in fidelity.sharpness(scenes, small, drawn).values())
+    assert all(0.3 < share < 0.95 for share in fidelity.sharpness(scenes, small, drawn).values())
 
 
 def test_the_frechet_distance_of_two_gaussians():
