@@ -25,8 +25,9 @@ that were never trained on. The judge, a small network trained on renders only, 
 SHARPNESS = """
 ## Sharpness
 
-The mean gradient magnitude of the pictures over that of drawings of the same prompts, all at 256 x 256
-(pictures of another size are scaled): 1 is as sharp as drawn.
+Of the pictures over that of drawings of the same prompts, all at 256 x 256 (pictures of another size are
+scaled): 1 is as sharp as drawn. A soft edge is as high as a steep one and has the same mean gradient; the root
+of the mean square tells them apart.
 
 """
 FRECHET = """
@@ -65,9 +66,10 @@ def page(result: dict[str, Any]) -> str:
             cells = " | ".join(percent(row[name]) for name in shown)
             text += f"| {style} | {row['prompts']} | {cells} |\n"
     if result.get("sharpness"):
-        names, values = result["sharpness"].keys(), result["sharpness"].values()
-        text += SHARPNESS + f"| {' | '.join(names)} |\n|{'--:|' * len(names)}\n"
-        text += f"| {' | '.join(f'{value:.2f}' for value in values)} |\n"
+        styles = result["sharpness"]
+        text += SHARPNESS + f"| gradient | {' | '.join(styles)} |\n|---|{'--:|' * len(styles)}\n"
+        for name, title in (("mean", "mean"), ("edges", "root mean square")):
+            text += f"| {title} | {' | '.join(f'{row[name]:.2f}' for row in styles.values())} |\n"
     if "frechet" in result:
         text += FRECHET.format(**result["frechet"])
     text += DEGREES
