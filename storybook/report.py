@@ -26,8 +26,8 @@ SHARPNESS = """
 ## Sharpness
 
 Of the pictures over that of drawings of the same prompts, all at 256 x 256 (pictures of another size are
-scaled): 1 is as sharp as drawn. A soft edge is as high as a steep one and has the same mean gradient; the root
-of the mean square tells them apart.
+scaled): 1 is as sharp as drawn. A soft edge is as high as a steep one and has the same mean gradient; the
+root of the mean square tells them apart.
 
 """
 FRECHET = """
