@@ -29,6 +29,7 @@ fuzz: $(VENV)/.dev
 lint: $(VENV)/.dev lint-js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	find p2p_app -name '*.pyi' -delete  # Gradio writes them beside components, and mypy would believe old ones
 	$(BIN)/mypy
 
 lint-js: $(if $(NPM),node_modules/.installed)

@@ -71,7 +71,7 @@ def test_a_section_by_itself_joins_the_others(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_equality_table(tmp_path: Path) -> None:
     out = tmp_path / "equality.json"
-    equality.main(["--model", "tiny", "--steps", "4", "--out", str(out)])
+    equality.main(["--model", "tiny", "--steps", "2", "--out", str(out)])
     rows = json.loads(out.read_text())["tiny"]["rows"]
     found = {(row["what"], row["sampler"]): row["latents"] for row in rows}
     assert len(found) == len(rows) == 11 * 5
