@@ -140,9 +140,9 @@ def _blend(plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue)
     if not source and not target and not region.mask:
         return None
     return Blend(
-        source_words=[f"#{n}" for n in sorted(source)],
-        target_words=[f"#{n}" for n in sorted(target)],
-        subtract_words=[f"#{n}" for n in sorted({numbers[key] for key in region.out if key in numbers})],
+        source_words=tuple(f"#{n}" for n in sorted(source)),
+        target_words=tuple(f"#{n}" for n in sorted(target)),
+        subtract_words=tuple(f"#{n}" for n in sorted({numbers[key] for key in region.out if key in numbers})),
         threshold=region.threshold,
         subtract_threshold=region.threshold,
         start=region.start,
