@@ -33,7 +33,7 @@ def measure(name: str, threads: list[int], rounds: int) -> Table:
     h, w = model.latent_size(None, None)
     x = torch.randn(2, model.channels, h, w, generator=torch.Generator().manual_seed(0))
     text = model.text([p2p.prompt(""), p2p.prompt("a red house")], (h, w), 7.5, 1)
-    given: dict[str, Any] = {"added_cond_kwargs": text.added, "return_dict": False}
+    given: dict[str, Any] = {"added_cond_kwargs": text.added_cond, "return_dict": False}
 
     def run(form: str, n: int) -> Callable[[], None]:
         def call() -> None:

@@ -262,12 +262,12 @@ class Injection:
                 x.index_copy_(0, rows, source.expand(len(rows), -1, -1))
 
     def cross(
-        self, q: Tensor, k: Tensor, v: Tensor, layer: AttentionLayer, text: Projections, n: int
+        self, q: Tensor, k: Tensor, v: Tensor, layer: AttentionLayer, projections: Projections, n: int
     ) -> Tensor:
         """attend(Q*, K*, keep V*) + attend(Q, K, take V*), (B, N, C); the last n rows are conditional."""
         rows = self.edits.taking
         terms = self.record.cross[layer.name] if len(rows) else ()
-        keep_v, take_v = text.edited(layer.name, v, terms, self.edits, n)
+        keep_v, take_v = projections.edited(layer.name, v, terms, self.edits, n)
         out = attend(q, k, keep_v, layer)
         for term, values in zip(terms, take_v, strict=True):
             q_source, k_source = (x.expand(len(rows), -1, -1) for x in (term.q, term.k))

@@ -38,8 +38,8 @@ class PromptToPrompt(Engine):
     (on a GPU, if it is in the Hub's cache), or None. offload: on a GPU, the pipeline's own
     `enable_model_cpu_offload()`. A pipeline that is offloaded already (so, sequentially, or in groups) keeps
     its hooks, and their device and its dtype are used. compiled: `torch.compile` for what lies between the
-    UNet's attention layers: the first run takes some minutes longer. It is meant for a GPU;
-    on a CPU it needs a C++ compiler.
+    UNet's attention layers: the first run takes some minutes longer. It is meant for a GPU; on a CPU it needs
+    a C++ compiler.
 
     Recorded sources (see `cache.tiers`): cache_bytes is a budget on the device, or one for each tier by its
     name, "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier

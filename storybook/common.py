@@ -1,25 +1,17 @@
-"""What the training stages share: a clock that survives resumes, a log, checkpoints, batches of renders."""
+"""What training stages share: a clock that survives resumes, a log, checkpoints, gradients by all cores."""
 
 from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from .captions import training_caption
-from .draw import render
-from .scenes import Scene, sample
 
 
 class Run:
@@ -78,38 +70,35 @@ class Run:
         return state
 
 
-class Threads:
-    """Keeps the faster number of CPU threads, looking again every minute.
+class Lanes:
+    """Gradients of a batch's parts, on as many lanes as there are cores, one thread each.
 
-    On a machine with other work, two threads that wait for each other in every layer can be many times
-    slower than one. Call it after each training step.
+    A lane takes the next part when it is free, so other work on a core delays the part on that core only.
+    Two threads that share every layer wait for each other in every layer instead, and are slower even on
+    quiet cores. On a GPU there is one lane.
     """
 
-    def __init__(self, every: float = 60, steps: int = 4) -> None:
-        self.counts = sorted({1, torch.get_num_threads()})
-        self.every, self.steps = every, steps
-        self.trials: list[tuple[float, int]] = []  # (seconds a step, threads)
-        self.todo = list(self.counts)
-        self._begin()
+    def __init__(self, device: torch.device) -> None:
+        self.count = torch.get_num_threads() if device.type == "cpu" else 1
+        self.pool = ThreadPoolExecutor(self.count, initializer=torch.set_num_threads, initargs=(1,))
 
-    def _begin(self) -> None:
-        if self.todo:
-            torch.set_num_threads(self.todo[0])
-        self.left, self.since = self.steps, time.monotonic()
+    def gradients(
+        self, parameters: Sequence[Tensor], losses: Callable[..., tuple[Tensor, Any]], parts: Sequence[tuple]
+    ) -> list[Any]:
+        """Set every parameter's `grad` to the mean over the parts; return what `losses` reported of each.
 
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if not self.todo:  # settled
-            if now - self.since > self.every and len(self.counts) > 1:
-                self.trials, self.todo = [], list(self.counts)
-                self._begin()
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.trials.append(((now - self.since) / self.steps, self.todo.pop(0)))
-            self._begin()
-            if not self.todo:
-                torch.set_num_threads(min(self.trials)[1])
+        losses: called with a part's values; returns the loss and what to report.
+        """
+
+        def one(part: tuple) -> tuple[Sequence[Tensor | None], Any]:
+            loss, report = losses(*part)
+            return torch.autograd.grad(loss, parameters, allow_unused=True), report
+
+        found = list(self.pool.map(one, parts))
+        for i, parameter in enumerate(parameters):
+            grads = [grads[i] for grads, _ in found if grads[i] is not None]
+            parameter.grad = torch.stack(grads).sum(0) / len(parts) if grads else None
+        return [report for _, report in found]
 
 
 def rate(progress: float, step: int, peak: float, *, warm: int = 150, hold: float = 0.55) -> float:
@@ -119,50 +108,6 @@ def rate(progress: float, step: int, peak: float, *, warm: int = 150, hold: floa
     else:
         share = 0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * (progress - hold) / (1 - hold)))
     return peak * share * min(1.0, (step + 1) / warm)
-
-
-BLOCK = 500  # pictures drawn from one seed
-
-
-@contextmanager
-def drawing(workers: int | None = None) -> Iterator[Executor | None]:
-    """Processes that draw, for many calls of `renders`: None where this one is enough.
-
-    workers: None: one, or all cores where there are more than two.
-    """
-    cores = os.cpu_count() or 1
-    workers = (cores if cores > 2 else 1) if workers is None else workers
-    if workers == 1:
-        yield None
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
-def renders(
-    count: int, seed: int, *, held_out: bool = False, pool: Executor | None = None
-) -> tuple[Tensor, list[Scene], list[str]]:
-    """`count` pictures (count, 3, 128, 128) uint8, their scenes and training captions.
-
-    pool: of `drawing`. The pictures are the same for any number of processes.
-    """
-    blocks = [(min(BLOCK, count - i), (seed, i), held_out) for i in range(0, count, BLOCK)]
-    drawn = list((pool.map if pool else map)(_block, blocks))
-    scenes = [scene for _, some, _ in drawn for scene in some]
-    captions = [caption for _, _, some in drawn for caption in some]
-    return torch.from_numpy(np.concatenate([pictures for pictures, _, _ in drawn])), scenes, captions
-
-
-def _block(asked: tuple[int, tuple[int, int], bool]) -> tuple[np.ndarray, list[Scene], list[str]]:
-    count, seed, held_out = asked
-    rng = np.random.default_rng(seed)
-    pictures, scenes, captions = np.empty((count, 3, 128, 128), np.uint8), [], []
-    for i in range(count):
-        scene = sample(rng, held_out=held_out)
-        pictures[i] = render(scene, int(rng.integers(1 << 40))).transpose(2, 0, 1)
-        scenes.append(scene)
-        captions.append(training_caption(scene, rng))
-    return pictures, scenes, captions
 
 
 def as_float(pictures: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Everything is placed in units of a 128 x 128 picture and scaled, so figures of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -76,6 +76,13 @@ class Pen:
     def stroke(self, points: Sequence[Sequence[float]], width: float, color: Color) -> None:
         self.canvas.drawPath(self._path(points, False), self._paint(color, width=width))
 
+    def sky(self, top: Color, low: Color, horizon: float) -> None:
+        """All over the picture, from one colour at the top to another at the horizon."""
+        shader = skia.GradientShader.MakeLinear(
+            [skia.Point(0, 0), skia.Point(0, horizon)], [skia.Color(*map(int, c)) for c in (top, low)]
+        )
+        self.canvas.drawRect(skia.Rect.MakeWH(128, 128), skia.Paint(Shader=shader))
+
     @staticmethod
     def _path(points: Sequence[Sequence[float]], close: bool) -> skia.Path:
         builder = skia.PathBuilder()
@@ -87,11 +94,11 @@ class Pen:
         return builder.detach()
 
 
-def render(scene: Scene, seed: int, size: int = 128) -> np.ndarray:
-    """The picture of a scene, (size, size, 3) uint8 RGB."""
+def render(scene: Scene, seed: int, size: int = 128, hand: Callable[[skia.Canvas], Pen] = Pen) -> np.ndarray:
+    """The picture of a scene, (size, size, 3) uint8 RGB. hand: what makes the pen that draws it."""
     L = layout(seed)
     pixels, canvas = _canvas(size)
-    pen, light = Pen(canvas), _light(scene)
+    pen, light = hand(canvas), _light(scene)
     _sky(pen, scene, L)
     draw_place(pen, scene.place, L, light)
     if scene.blossoming:
@@ -197,10 +204,7 @@ def _sky(pen: Pen, scene: Scene, L: Layout) -> None:
     gray = mix((128, 138, 152), SKY["night"][0], 0.75 if scene.time == "night" else 0.0)
     dull = 0.25 + 0.55 * scene.rainy if scene.rainy else 0.0
     top, low = (mix(c, gray, dull) for c in SKY[scene.time])
-    shader = skia.GradientShader.MakeLinear(
-        [skia.Point(0, 0), skia.Point(0, L.horizon)], [skia.Color(*map(int, c)) for c in (top, low)]
-    )
-    pen.canvas.drawRect(skia.Rect.MakeWH(128, 128), skia.Paint(Shader=shader))
+    pen.sky(top, low, L.horizon)
     x, y = L.sun
     if scene.sky == "rainbow":
         for i, band in enumerate(RAINBOW):

@@ -2,7 +2,9 @@
 
 Prompts are of combinations of subject, colour and place that were never trained on; the judge, which knows
 renders only, reads the pictures. Writes docs/evaluation.json and .md, and docs/evaluation.png: the first 64
-pictures, none picked. How well edits do is measured by `python -m benchmarks.edits`.
+pictures, none picked. Sharpness is measured against drawings of the same prompts, and with `--frechet N` the
+Frechet distance of N pictures to as many drawings. How well edits do is measured by
+`python -m benchmarks.edits`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from .captions import caption
+from .fidelity import drawings, frechet, sharpness
 from .judge import Judge
 from .report import contact_sheet, curve, page
 from .scenes import ATTRIBUTES, DEGREES, Scene, sample
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH = 16
+DRAWN = 1 << 41  # layouts of the drawings that pictures are compared with: above all that were trained on
 
 
 def held_out(count: int, seed: int) -> list[Scene]:
@@ -92,6 +96,9 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--frechet", type=int, default=0, help="pictures for the Frechet distance; 2000 is good"
+    )
+    parser.add_argument(
         "--model", type=Path, default=ROOT / "assets" / "storybook", help="a diffusers folder"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for evaluation.*")
@@ -107,12 +114,13 @@ def main() -> None:
     pipe = StableDiffusionPipeline.from_pretrained(args.model, dtype=torch.float32)
     pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
-    scenes, begun = held_out(args.count, args.seed), time.monotonic()
-    images = draw(
-        pipe, [caption(s) for s in scenes], steps=args.steps, guidance=args.guidance, seed=1000 + args.seed
+    every, begun = held_out(max(args.count, args.frechet), args.seed), time.monotonic()
+    pictures = draw(
+        pipe, [caption(s) for s in every], steps=args.steps, guidance=args.guidance, seed=1000 + args.seed
     )
     seconds = time.monotonic() - begun
-    judge = Judge.load()
+    drawn, judge = drawings(every, DRAWN), Judge.load()
+    scenes, images = every[: args.count], pictures[: args.count]
     result = {
         "settings": {
             "prompts": args.count,
@@ -125,9 +133,15 @@ def main() -> None:
         "shown": judged(scenes, images, judge),
         "styles": judged_styles(scenes, images, judge),
         "degrees": judged_degrees(scenes, images, judge),
-        "seconds a picture, in batches": round(seconds / args.count, 2),
+        "sharpness": sharpness(scenes, images, drawn[: args.count]),
+        "seconds a picture, in batches": round(seconds / len(every), 2),
     }
-    args.out.mkdir(parents=True, exist_ok=True)
+    if args.frechet:
+        n = args.frechet
+        others = drawings(every[:n], DRAWN + n)
+        result["frechet"] = frechet(pictures[:n], drawn[:n], others, judge)
+        result["settings"]["frechet"] = n
+    (args.out / "training").mkdir(parents=True, exist_ok=True)
     (args.out / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     (args.out / "evaluation.md").write_text(page(result))
     contact_sheet(scenes[:64], images[:64]).save(args.out / "evaluation.png")

@@ -47,6 +47,12 @@ class Judge(nn.Module):
         self.degrees = nn.Sequential(nn.Linear(width, 128), nn.SiLU(), nn.Linear(128, len(DEGREES)))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features, mask = self._read(x)
+        out = {name: head(features) for name, head in self.heads.items()}
+        return out | {"degrees": self.degrees(features), "mask": mask[:, 0]}
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 672), and logits of the subject's mask (B, 1, 32, 32)."""
         low = self.low(x)
         high = self.high(low)  # 8 x 8
         wide = F.interpolate(high, size=low.shape[-2:], mode="nearest")
@@ -55,9 +61,7 @@ class Judge(nn.Module):
         inside = (low * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
         inside_high = (wide * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1)
         whole = [high.mean((2, 3)), high.amax((2, 3)), low.mean((2, 3)), low.amax((2, 3))]
-        features = torch.cat([inside, inside_high, *whole], 1)
-        out = {name: head(features) for name, head in self.heads.items()}
-        return out | {"degrees": self.degrees(features), "mask": mask[:, 0]}
+        return torch.cat([inside, inside_high, *whole], 1), mask
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Judge:
@@ -67,6 +71,16 @@ class Judge(nn.Module):
         counters = {k: v for k, v in judge.state_dict().items() if k.endswith("num_batches_tracked")}
         judge.load_state_dict(counters | weights)  # all but these counters, which reading does not use
         return judge.eval()
+
+    @torch.no_grad()
+    def features(self, pictures: Sequence[Image.Image | np.ndarray]) -> Tensor:
+        """(n, 672): what the heads read from."""
+        return torch.cat(
+            [
+                self._read(torch.stack([_as_input(p) for p in pictures[i : i + 64]]))[0]
+                for i in range(0, len(pictures), 64)
+            ]
+        )
 
     @torch.no_grad()
     def read(self, pictures: Sequence[Image.Image | np.ndarray]) -> list[dict[str, Any]]:
@@ -83,9 +97,11 @@ class Judge(nn.Module):
 
 
 def _as_input(picture: Image.Image | np.ndarray) -> Tensor:
-    if isinstance(picture, Image.Image):
-        picture = np.asarray(picture.convert("RGB").resize((128, 128), Image.Resampling.BICUBIC))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
+    """(3, 128, 128) in -1..1 of a picture of any size."""
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    if image.size != (128, 128):
+        image = image.resize((128, 128), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _worn(x: Tensor, generator: torch.Generator) -> Tensor:

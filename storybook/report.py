@@ -15,12 +15,26 @@ from .scenes import Scene
 
 HEAD = """# How well the bundled model draws
 
-Made by `python -m storybook.evaluate --count {prompts} --steps {steps} --guidance {guidance_scale:g}`; the
-same command gives this page again. All {prompts} prompts are combinations of subject, colour and place that
-were never trained on. The judge, a small network trained on renders only, reads the pictures.
+Made by `python -m storybook.evaluate --count {prompts} --steps {steps} --guidance {guidance_scale:g}{more}`;
+the same command gives this page again. All {prompts} prompts are combinations of subject, colour and place
+that were never trained on. The judge, a small network trained on renders only, reads the pictures.
 
 ## Shares of pictures that show what the prompt asks
 
+"""
+SHARPNESS = """
+## Sharpness
+
+Of the pictures over that of drawings of the same prompts, all at 256 x 256 (pictures of another size are
+scaled): 1 is as sharp as drawn. A soft edge is as high as a steep one and has the same mean gradient; the
+root of the mean square tells them apart.
+
+"""
+FRECHET = """
+## Frechet distance
+
+Between {pictures} pictures and as many drawings of the same prompts, in the judge's features:
+**{generated:.2f}**. Other drawings of the same prompts are {drawn:.2f} from the drawings: the floor.
 """
 DEGREES = """
 ## Words of degree
@@ -40,7 +54,9 @@ def percent(share: float) -> str:
 def page(result: dict[str, Any]) -> str:
     """The Markdown page."""
     shown = result["shown"]
-    text = HEAD.format(**result["settings"])
+    settings = result["settings"]
+    more = f" --frechet {settings['frechet']}" if "frechet" in settings else ""
+    text = HEAD.format(**settings, more=more)
     text += f"| {' | '.join(shown)} |\n|{'--:|' * len(shown)}\n"
     text += f"| {' | '.join(percent(share) for share in shown.values())} |\n"
     if result.get("styles"):
@@ -49,6 +65,13 @@ def page(result: dict[str, Any]) -> str:
         for style, row in result["styles"].items():
             cells = " | ".join(percent(row[name]) for name in shown)
             text += f"| {style} | {row['prompts']} | {cells} |\n"
+    if result.get("sharpness"):
+        styles = result["sharpness"]
+        text += SHARPNESS + f"| gradient | {' | '.join(styles)} |\n|---|{'--:|' * len(styles)}\n"
+        for name, title in (("mean", "mean"), ("edges", "root mean square")):
+            text += f"| {title} | {' | '.join(f'{row[name]:.2f}' for row in styles.values())} |\n"
+    if "frechet" in result:
+        text += FRECHET.format(**result["frechet"])
     text += DEGREES
     for word, row in result["degrees"].items():
         said = "" if row["said"] is None else f"{row['said']:.2f}"

@@ -22,6 +22,7 @@ SEASONS = ("summer", "autumn", "winter", "spring")
 SKIES = ("open", "rainbow")
 STYLES = ("illustration", "sketch", "watercolor", "pixel")
 STYLE_SHARES = (0.67, 0.11, 0.11, 0.11)
+EVEN_SHARES = (0.25, 0.25, 0.25, 0.25)  # every style as often as any other: what is trained on
 WEATHERS = ("clear", "snowy", "foggy", "rainy")
 DEGREES = ("snowy", "foggy", "rainy", "starry", "blossoming", "crowded", "fluffy")
 LEAST = 0.25  # the least amount that is drawn of a word of degree; 0: not there
@@ -101,8 +102,18 @@ class Scene:
         return (3 * s + 7 * c + 4 * p) % 11 == 0
 
 
-def sample(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
-    """A random scene from the training (or the held-out) combinations."""
+def sample(
+    rng: np.random.Generator,
+    *,
+    held_out: bool = False,
+    shares: tuple[float, ...] = STYLE_SHARES,
+    often: float = 1.0,
+) -> Scene:
+    """A random scene from the training (or the held-out) combinations.
+
+    shares: of the styles. often: how many times as often as usual there are weathers, rainbows and words of
+    degree, and so two of them at once.
+    """
     while True:
         words = {
             "subject": str(rng.choice(SUBJECTS)),
@@ -116,20 +127,20 @@ def sample(rng: np.random.Generator, *, held_out: bool = False) -> Scene:
     changes: dict[str, Any] = {
         "time": time,
         "season": str(rng.choice(SEASONS, p=(0.61, 0.13, 0.13, 0.13))),
-        "sky": str(rng.choice(SKIES, p=(0.91, 0.09))),
-        "style": str(rng.choice(STYLES, p=STYLE_SHARES)),
+        "sky": str(rng.choice(SKIES, p=(1 - 0.09 * often, 0.09 * often))),
+        "style": str(rng.choice(STYLES, p=shares)),
     }
     amount = {name: float(rng.uniform(LEAST, 1)) for name in DEGREES}
-    weather = str(rng.choice(WEATHERS, p=(0.58, 0.18, 0.12, 0.12)))
+    weather = str(rng.choice(WEATHERS, p=(1 - 0.42 * often, 0.18 * often, 0.12 * often, 0.12 * often)))
     if weather != "clear":
         changes[weather] = amount[weather]
-    if time == "night" and rng.random() < 0.45:
+    if time == "night" and rng.random() < 0.45 * often:
         changes["starry"] = amount["starry"]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * often:
         changes["blossoming"] = amount["blossoming"]
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * often:
         changes["crowded"] = amount["crowded"]
-    if scene.subject in ANIMALS and rng.random() < 0.35:
+    if scene.subject in ANIMALS and rng.random() < 0.35 * often:
         changes["fluffy"] = amount["fluffy"]
     return replace(scene, **changes)
 

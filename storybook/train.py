@@ -1,36 +1,41 @@
 """Train the bundled model from scratch: `python -m storybook.train`.
 
-Stages, each resumable and seeded: tokenizer, vae, latents, unet, decoder (the VAE's decoder alone, a little
-longer, also on latents as the UNet makes them), export; and "carry", for a run whose tokenizer is older than
-the code's. Every stage keeps its checkpoint and a JSON-lines log in the run's folder; a stage that is done is
-skipped, so the command can simply be given again after a stop.
+Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae, latents, unet, decoder (of
+the VAE alone, with a critic, also from latents as the UNet makes them), export. Not among the usual ones are
+guided and fast, which teach a UNet of one row and of few steps, and carry, for a run whose tokenizer is older
+than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps
+its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can
+simply be given again after a stop.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from . import export, tokenizer, unet, vae
+from . import distill, drawings, export, latents, soft, tokenizer, train_decoder, train_unet, train_vae
 from .common import Run
 
-STAGES = ("tokenizer", "vae", "latents", "unet", "decoder", "export")
+FAST_STEPS = 8
+STAGES = ("tokenizer", "pictures", "vae", "latents", "unet", "decoder", "export")
+STUDENTS = {"guided": None, "fast": FAST_STEPS}  # stage: the steps that its student is taught
 CARRY = "carry"  # not of a training from scratch: a newer tokenizer under the text encoder that is there
-# What a machine's minutes are best spent on. "cpu": two cores with bf16 (AMX), two and a half hours in all.
-# "gpu": one large GPU and the cores beside it, 25 minutes; not yet run.
+# What a machine's minutes are best spent on. "cpu": two cores, overnight. "gpu": one large GPU and the cores
+# beside it, 25 minutes; not yet run.
 PRESETS: dict[str, dict[str, float]] = {
     "cpu": {
-        "vae_minutes": 22, "vae_pictures": 14_000, "vae_batch": 16, "latents": 28_000,
-        "unet_minutes": 70, "batch": 32, "rate": 1e-3, "decoder_minutes": 20,
-        "decoder_pictures": 2_000,
+        "pictures": 14_000, "vae_minutes": 90, "vae_batch": 16, "latents": 60_000, "unet_minutes": 600,
+        "batch": 32, "rate": 4e-4, "decoder_minutes": 90, "decoder_pictures": 2_000, "part": 4,
+        "distill_minutes": 120,
     },
     "gpu": {
-        "vae_minutes": 7, "vae_pictures": 60_000, "vae_batch": 128, "latents": 150_000,
-        "unet_minutes": 13, "batch": 512, "rate": 1.5e-3, "decoder_minutes": 2,
-        "decoder_pictures": 30_000,
+        "pictures": 30_000, "vae_minutes": 7, "vae_batch": 128, "latents": 150_000, "unet_minutes": 13,
+        "batch": 512, "rate": 1e-3, "decoder_minutes": 3, "decoder_pictures": 10_000, "part": 512,
+        "distill_minutes": 5,
     },
 }  # fmt: skip
 
@@ -47,18 +52,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--preset", default="auto", choices=("auto", *PRESETS), help="by the device")
-    parser.add_argument("--vae-minutes", type=float, help="default: as the preset has it, also below")
-    parser.add_argument("--vae-pictures", type=int)
+    parser.add_argument("--first", type=Path, help="folder of the first edition to begin with")
+    parser.add_argument("--pictures", type=int, help="default: as the preset has it, also below")
+    parser.add_argument("--vae-minutes", type=float)
     parser.add_argument("--vae-batch", type=int)
     parser.add_argument("--latents", type=int, help="pictures the UNet is trained on")
     parser.add_argument("--unet-minutes", type=float)
     parser.add_argument("--channels", default="96,192")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--rate", type=float, help="peak learning rate of the UNet")
-    parser.add_argument("--compile", action="store_true", help="the UNet through torch.compile")
-    parser.add_argument("--begin-with", type=Path, help="folder of a trained UNet to go on from")
     parser.add_argument("--decoder-minutes", type=float)
-    parser.add_argument("--decoder-pictures", type=int, help="a third of them pixel art")
+    parser.add_argument("--decoder-pictures", type=int, help="whole ones, kept in memory")
+    parser.add_argument("--distill-minutes", type=float, help="of each of the stages guided and fast")
+    parser.add_argument("--part", type=int, help="of a batch that a core works on at a time")
     args = parser.parse_args()
 
     if args.threads:
@@ -73,36 +79,47 @@ def main() -> None:
     bf16 = args.bf16 == "yes" or (args.bf16 == "auto" and fast_bf16(device))
     run: Path = args.run
     for stage in args.stages.split(","):
-        if stage not in (*STAGES, CARRY):
-            parser.error(f"stages are {', '.join((*STAGES, CARRY))}; got {stage}")
+        if stage not in (*STAGES, *STUDENTS, CARRY):
+            parser.error(f"stages are {', '.join((*STAGES, *STUDENTS, CARRY))}; got {stage}")
         minutes = {"vae": args.vae_minutes, "unet": args.unet_minutes, "decoder": args.decoder_minutes}
+        minutes |= dict.fromkeys(STUDENTS, args.distill_minutes)
         clock = Run(run, stage, minutes[stage]) if stage in minutes else None
         if clock and clock.done:
             print(f"{stage}: done before")
         elif stage == "tokenizer" and not (run / "tokenizer" / "vocab.json").exists():
-            print("tokenizer:", tokenizer.build(run / "tokenizer", args.seed), "entries")
+            if args.first:  # whose text encoder goes on
+                shutil.copytree(args.first / "tokenizer", run / "tokenizer")
+            else:
+                print("tokenizer:", tokenizer.build(run / "tokenizer", args.seed), "entries")
         elif stage == CARRY:
             print("tokenizer:", tokenizer.carry_over(run, args.seed), "entries")
+        elif stage == "pictures":
+            drawings.write(run, args.pictures, args.seed)
         elif stage == "latents":
-            unet.make_latents(run, args.latents, args.seed, device, bf16=bf16)
+            latents.make_latents(run, args.latents, args.seed, device, bf16=bf16)
         elif clock and stage == "unet":
-            channels = tuple(int(c) for c in args.channels.split(","))
-            unet.train(
+            train_unet.train(
                 clock, device,
-                channels=channels, batch=args.batch, peak=args.rate, seed=args.seed, bf16=bf16,
-                compiled=args.compile, begin_with=args.begin_with,
+                channels=tuple(int(c) for c in args.channels.split(",")), batch=args.batch, part=args.part,
+                peak=args.rate, seed=args.seed, bf16=bf16, first=args.first,
             )  # fmt: skip
         elif clock and stage == "vae":
-            vae.train(
+            if args.first is None:
+                parser.error("the stage vae begins with the first edition: --first FOLDER")
+            train_vae.train(
+                clock, device, first=args.first, batch=args.vae_batch, part=args.part, seed=args.seed
+            )
+        elif clock and stage in STUDENTS:
+            distill.train(
                 clock, device,
-                pictures=args.vae_pictures, batch=args.vae_batch, seed=args.seed, bf16=bf16,
+                batch=args.batch, part=args.part, peak=args.rate / 2, seed=args.seed, steps=STUDENTS[stage],
             )  # fmt: skip
         elif clock:
-            soft = partial(unet.softened, run, device=device) if (run / "unet").exists() else None
-            vae.train_decoder(
+            made = partial(soft.softened, run, device=device) if (run / "unet").exists() else None
+            train_decoder.train(
                 clock, device,
-                pictures=args.decoder_pictures, batch=max(2, args.vae_batch // 4),  # whole ones, not quarters
-                seed=args.seed, bf16=bf16, softened=soft,
+                pictures=args.decoder_pictures, batch=max(2, args.vae_batch // 2),  # whole ones, not quarters
+                part=max(1, args.part // 4), seed=args.seed, softened=made,
             )  # fmt: skip
         elif stage == "export":
             export.write(run, args.out)

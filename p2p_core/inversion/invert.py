@@ -118,7 +118,7 @@ def _path_key(engine: Engine, picture: Picture) -> str:
     spread = [getattr(vae, f"latents_{part}", None) for part in ("mean", "std")]
     encoding = (vae.scaling_factor, *(None if part is None else list(part) for part in spread))
     steps = (sampler.timesteps.tolist(), sampler.alpha, sampler.alpha_prev, sampler.prediction, sampler.clip)
-    kind = (str(model.dtype), str(model.vae_dtype))
+    kind = (str(model.dtype), str(model.vae.dtype))
     weights = (model.fingerprint, engine.version())
     return key_of(*weights, kind, encoding, steps, picture.prompt.ids, image.size, image.tobytes())
 

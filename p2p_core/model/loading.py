@@ -161,7 +161,7 @@ def find_preview_vae(which: Any, two: bool) -> Any:
         except (OSError, LocalEntryNotFoundError, HfHubHTTPError, ValueError):
             return None
     try:
-        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)
+        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if which == "auto":  # half a download: previews are only a little coarser without
             return None
@@ -223,9 +223,9 @@ def _wanted(files: list[str]) -> list[str]:
         return []
     wanted = ["model_index.json"]
     for part in (*PARTS, *MORE):
-        own = [f for f in files if f.startswith(part + "/")]
-        wanted += [f for f in own if f.endswith((".json", ".txt"))]
-        weights = [f for f in own if f.endswith(".safetensors")]
+        inside = [f for f in files if f.startswith(part + "/")]
+        wanted += [f for f in inside if f.endswith((".json", ".txt"))]
+        weights = [f for f in inside if f.endswith(".safetensors")]
         plain = [f for f in weights if not re.search(r"\.(fp16|non_ema|bf16)\.", f)]
         wanted += plain or weights
     return wanted
@@ -235,11 +235,11 @@ def _reporting(repo: str, on_progress: Progress | None) -> Any:
     """A tqdm class that also tells `on_progress`."""
     from tqdm.auto import tqdm
 
-    class Reporting(tqdm):  # type: ignore[type-arg,misc]
+    class Reporting(tqdm):  # type: ignore[misc]
         def update(self, n: float | None = 1) -> bool | None:
             shown_ = super().update(n)
             if on_progress and self.total:
                 on_progress(f"Downloading {repo}", min(1.0, self.n / self.total))
-            return shown_
+            return shown_  # type: ignore[no-any-return]
 
     return Reporting

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,21 @@ from torch import Tensor
 
 from ..attention import AttentionContext, AttentionLayer
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
-from ..memory import decode_fits, empty_cache, free_bytes
 from ..prompt import Prompt
 from ..sampler import is_guided
 from ..schedulers import check_scheduler
-from .compiling import compile_regions
 from .loading import MORE, PARTS, find_preview_vae
+from .offload import hook_device, is_group_offloaded, is_hooked, stored_weight
 from .preview import LinearPreview
-from .text_encoder import Conditioning, TextEncoders, lent, weights_stamp
+from .text_encoder import Conditioning, TextEncoders, weights_stamp
 from .unet_attention import Processor, find_attention_layers, installed
+from .vae import Autoencoder
+
+# What lies between the attention layers, where a UNet spends most of its time. It knows nothing of an edit,
+# because it takes a batch whatever its rows are for: a region that is compiled once holds for every edit.
+COMPILED_REGIONS = ("ResnetBlock2D", "FeedForward")
+MAX_SHAPES = 16  # of batch and picture that one region is compiled for; with others it runs as it is
+MAX_LIGHT_VAE_WEIGHTS = 10_000_000  # of a decoder that previews can wait for
 
 
 class Model:
@@ -52,45 +57,58 @@ class Model:
                 f"that takes {channels}, as those for inpainting do."
             )
         check_scheduler(pipe.scheduler)
-        hooked = [part for part in (*PARTS, *MORE) if _hooked(getattr(pipe, part, None))]
-        if hooked:
-            raise UnsupportedModel(
-                f"accelerate moves {', '.join(hooked)} about (enable_model_cpu_offload or a device_map); "
-                "expected a pipeline without its hooks: pipe.remove_all_hooks() takes them away, and "
-                "offload=True here saves memory too."
-            )
-        self.pipe, self.name, self.device, self.dtype = pipe, name, device, dtype
-        self.offload = offload and device.type != "cpu"
-        self.texts = TextEncoders(pipe, device, dtype, self.offload)
-        upcast = self.texts.two and dtype == torch.float16 and pipe.vae.config.force_upcast
-        self.vae_dtype = torch.float32 if upcast else dtype  # SDXL's autoencoder overflows in float16
-        home = torch.device("cpu") if self.offload else device
-        pipe.unet.to(device=device, dtype=dtype).eval()
-        for encoder in self.texts.encoders:
-            encoder.to(device=home, dtype=dtype).eval()
-        pipe.vae.to(device=home, dtype=self.vae_dtype).eval()
-        if device.type == "cuda":  # what convolutions run fastest on there
-            for part in (pipe.unet, pipe.vae):
-                part.to(memory_format=torch.channels_last)
+        hooked = hook_device(getattr(pipe, part, None) for part in (*PARTS, *MORE))
+        if hooked is not None:
+            device, dtype = hooked, pipe.unet.dtype
+        self.pipe, self.unet, self.name, self.device, self.dtype = pipe, pipe.unet, name, device, dtype
+        self.texts = TextEncoders(pipe, device, dtype)
+        vae_dtype = self._place(offload and device.type != "cpu" and hooked is None)
+        self.vae = Autoencoder(pipe, device, vae_dtype)
         if compiled:
             compile_regions(pipe.unet)
-        self.unet = pipe.unet
         self._version = ""
         self.sites = find_attention_layers(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
-        self.factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
+        self.factor = self.vae.factor
         size = self.unet.config.sample_size
         h, w = (size, size) if isinstance(size, int) else size
         self.default_size = (h * self.factor, w * self.factor)
         self._processors = {site: Processor(site) for site in self.sites}
-        self._light_vae = sum(p.numel() for p in pipe.vae.decoder.parameters()) < 10_000_000
-        if preview_vae == "auto" and (self._light_vae or device.type != "cuda"):
-            preview_vae = None  # decoding is quick, or even a small decoder is not
+        light = sum(p.numel() for p in pipe.vae.decoder.parameters()) < MAX_LIGHT_VAE_WEIGHTS
+        self.previews_by_decoding = light and not is_hooked(pipe.vae)  # hooks may move the UNet out for it
+        if preview_vae == "auto" and (light or device.type != "cuda"):
+            preview_vae = None  # Decoding is quick, or even a small decoder is slow.
         self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
         if self.preview_vae is not None:
             self.preview_vae.to(device=device, dtype=dtype).eval()
         self._linear = LinearPreview()
+
+    def _place(self, offload: bool) -> torch.dtype:
+        """Put each part where it runs, unless hooks do, or with `offload` have the pipeline's hooks do so.
+        -> the autoencoder's dtype
+        """
+        vae = self.pipe.vae
+        vae_dtype = vae.dtype if is_hooked(vae) else self.dtype
+        if self.texts.two and vae_dtype == torch.float16 and vae.config.force_upcast:
+            if is_group_offloaded(vae):
+                raise UnsupportedModel(
+                    "This autoencoder overflows in float16, and group offloading doesn't let it be float32; "
+                    'expected one that runs in float16, or enable_group_offload(exclude_modules="vae").'
+                )
+            vae_dtype = torch.float32
+        home = torch.device("cpu") if offload else self.device
+        for part in (self.unet, *self.texts.encoders, vae):
+            if not is_hooked(part):
+                part.to(device=home, dtype=vae_dtype if part is vae else self.dtype)
+                if self.device.type == "cuda" and part in (self.unet, vae):
+                    part.to(memory_format=torch.channels_last)  # Convolutions run fastest on it there.
+            elif part is vae and vae.dtype != vae_dtype:
+                part.to(dtype=vae_dtype)
+            part.eval()
+        if offload:
+            self.pipe.enable_model_cpu_offload(device=self.device)
+        return vae_dtype
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,6 +116,7 @@ class Model:
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.unet, self.pipe.vae, *self.texts.encoders):
             for name, weight in part.state_dict().items():
+                weight = stored_weight(part, name, weight)
                 digest.update(f"{name}{tuple(weight.shape)}".encode())
                 digest.update(weight.detach().flatten()[:16].float().cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -121,11 +140,11 @@ class Model:
                 raise BadSize(
                     f"The {name} is a multiple of {self.factor} pixels, at most 4096; got {shown(value)}."
                 )
-            sizes.append(int(value) // self.factor)  # type: ignore[call-overload,arg-type]
+            sizes.append(int(value) // self.factor)  # type: ignore[arg-type]
         return sizes[0], sizes[1]
 
     def check_latents(self, latents: object, size: tuple[int, int]) -> Tensor:
-        """Given start latents as (1, C, h, w) in the model's dtype. Raises `BadLatents`."""
+        """Start latents as (1, C, h, w) in the model's dtype. Raises `BadLatents`."""
         shape = (1, self.channels, *size)
         if isinstance(latents, np.ndarray):
             latents = torch.from_numpy(latents)
@@ -174,7 +193,7 @@ class Model:
         pixels = (size[0] * self.factor, size[1] * self.factor)
         return self.texts.text(rows, guidance_scale, pixels, unconditional)
 
-    def predict(self, x: Tensor, t: Tensor, text: Conditioning | Tensor, call: AttentionContext) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, text: Conditioning | Tensor, context: AttentionContext) -> Tensor:
         """The UNet's output for latents (B, C, h, w) at timestep t with text of B or 2B rows.
 
         With 2B rows of text, the unconditional ones first, the latents are taken twice. A tensor (., S, d) is
@@ -183,7 +202,7 @@ class Model:
         if isinstance(text, Tensor):
             text = Conditioning(rows=text)
         else:
-            call.projections = text.projections
+            context.projections = text.projections
         x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
         with installed(self._layers, self._processors):
             out = self.unet(
@@ -191,13 +210,13 @@ class Model:
                 self._time(t),
                 encoder_hidden_states=text.rows,
                 timestep_cond=text.guidance,
-                added_cond_kwargs=text.added,
-                cross_attention_kwargs={"p2p": call},
+                added_cond_kwargs=text.added_cond,
+                cross_attention_kwargs={"p2p": context},
                 return_dict=False,
             )[0]
-        if len(call.fired) != len(self.sites):  # diffusers only warns when a processor isn't asked
-            raise UnsupportedModel(f"{len(call.fired)} of {len(self.sites)} attention layers took part.")
-        return out
+        if len(context.fired) != len(self.sites):  # diffusers only warns when a processor isn't asked
+            raise UnsupportedModel(f"{len(context.fired)} of {len(self.sites)} attention layers took part.")
+        return out  # type: ignore[no-any-return]
 
     def _time(self, t: Tensor) -> Tensor:
         """A timestep on the device, where those of `AttentionStore.sampler` lie already."""
@@ -206,44 +225,16 @@ class Model:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:
         """Latents (C, h, w) or (1, C, h, w) -> picture. In tiles where the device's memory is low."""
-        z = latents.reshape(1, *latents.shape[-3:]).to(self.device)
-        vae = self.pipe.vae
-        x, own = z.to(self.vae_dtype), self._own_spread()
-        x = x * own[0] / vae.config.scaling_factor + own[1] if own else x / vae.config.scaling_factor
-        with lent(vae, self.device, self.offload):
-            pixels = self._decoded(x)
-        if self.preview_vae is None and not self._light_vae:
-            self._linear.learn(z, pixels)
-        return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
-
-    def _decoded(self, x: Tensor) -> Tensor:
-        vae, (h, w) = self.pipe.vae, x.shape[-2:]
-        pixels = (h * self.factor, w * self.factor)
-        if decode_fits(vae, pixels, x.element_size(), free_bytes(self.device)):
-            with suppress(torch.OutOfMemoryError):
-                return vae.decode(x, return_dict=False)[0]
-        empty_cache(self.device)
-        with tiled(vae, max(8, min(64, max(h, w) // 2)), self.factor):
-            return vae.decode(x, return_dict=False)[0]
+        z = latents.reshape(1, *latents.shape[-3:])
+        pixels = self.vae.decode(z)
+        if self.preview_vae is None and not self.previews_by_decoding:
+            self._linear.learn(z.to(self.device), pixels)
+        return self.vae.picture(pixels)
 
     @torch.no_grad()
     def encode(self, picture: Image.Image) -> Tensor:
         """An RGB picture of the model's size -> latents (1, C, h, w), the mean of what the encoder says."""
-        vae = self.pipe.vae
-        x = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
-        x = x.to(self.device, self.vae_dtype) / 127.5 - 1
-        with lent(vae, self.device, self.offload):
-            z, own = vae.encode(x).latent_dist.mean, self._own_spread()
-        z = ((z - own[1]) / own[0] if own else z) * vae.config.scaling_factor
-        return z.to(self.dtype)  # type: ignore[no-any-return]
-
-    def _own_spread(self) -> tuple[Tensor, Tensor] | None:
-        """(std, mean), (C, 1, 1) each, where the autoencoder's config says them for each channel."""
-        std, mean = (getattr(self.pipe.vae.config, f"latents_{name}", None) for name in ("std", "mean"))
-        if std is None or mean is None:
-            return None
-        of = partial(torch.tensor, dtype=self.vae_dtype, device=self.device)
-        return of(std).reshape(-1, 1, 1), of(mean).reshape(-1, 1, 1)
+        return self.vae.encode(picture).to(self.dtype)
 
     def preview(self, latents: Tensor) -> Image.Image:
         """A quick look at latents: by the preview's autoencoder if there is one, decoded where the decoder is
@@ -252,8 +243,8 @@ class Model:
         if self.preview_vae is not None:
             with torch.no_grad():
                 pixels = self.preview_vae.decode(x[None].to(self.device, self.dtype), return_dict=False)[0]
-            return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]
-        if self._light_vae or not self._linear.learned:
+            return self.vae.picture(pixels)
+        if self.previews_by_decoding or not self._linear.learned:
             return self.decode(x)
         return self._linear.picture(x, self.factor)
 
@@ -261,24 +252,10 @@ class Model:
         return self._layers
 
 
-def _hooked(part: Any) -> bool:
-    """Whether accelerate moves a part or some of its layers."""
-    modules = part.modules() if isinstance(part, torch.nn.Module) else ()
-    return any(hasattr(module, "_hf_hook") for module in modules)
-
-
-@contextmanager
-def tiled(vae: Any, latent: int, factor: int) -> Iterator[None]:
-    """An autoencoder that decodes in overlapping tiles of so many latents a side; as before when it ends."""
-    names = ("use_tiling", "tile_latent_min_size", "tile_sample_min_size")
-    if any(not hasattr(vae, name) for name in names):
-        yield
-        return
-    before = [getattr(vae, name) for name in names]
-    try:
-        for name, value in zip(names, (True, latent, latent * factor), strict=True):
-            setattr(vae, name, value)
-        yield
-    finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(vae, name, value)
+def compile_regions(unet: Any) -> int:
+    """Compile a UNet's regions in place; their number. Each is compiled at its first call, for its weights
+    and shapes; a second shape makes it compile for all of that kind."""
+    regions = [module for module in unet.modules() if type(module).__name__ in COMPILED_REGIONS]
+    for module in regions:
+        module.compile(recompile_limit=MAX_SHAPES, isolate_recompiles=True)
+    return len(regions)

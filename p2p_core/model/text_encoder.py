@@ -7,8 +7,7 @@ output, and six numbers of micro-conditioning: original size, crop and target si
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,35 +17,33 @@ from torch import Tensor
 from ..attention import Projections
 from ..errors import UnsupportedModel, shown
 from ..prompt import Prompt
+from .offload import stored_weight
 
 # what peft's layers say of the LoRAs in them
 ADAPTERS = ("scaling", "active_adapters", "disable_adapters", "merged_adapters")
-KEPT = 64  # prompts that are remembered
+MAX_PROMPTS = 64  # that are remembered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditioning:
     """What a batch is conditioned on, for as long as a run lasts.
 
-    rows: (B, S, d), the text encoder's output. added: SDXL's pooled text (B, e) and time ids (B, 6), by the
-    UNet's names for them. guidance: (B, e), the embedded guidance scale of models that take it as an input,
-    or None. projections: its keys and values in every layer, made in the first UNet call.
+    rows: (B, S, d), the text encoder's output. added_cond: SDXL's pooled text (B, e) and time ids (B, 6), by
+    the UNet's names for them. guidance: (B, e), the embedded guidance scale of models that take it as an
+    input, or None. projections: its keys and values in every layer, made in the first UNet call.
     """
 
     rows: Tensor
-    added: dict[str, Tensor] | None = None
+    added_cond: dict[str, Tensor] | None = None
     guidance: Tensor | None = None
     projections: Projections = field(default_factory=Projections)
 
 
 class TextEncoders:
-    """A pipeline's tokenizers and text encoders. two: whether there are two of each, as in SDXL.
+    """A pipeline's tokenizers and text encoders. two: whether there are two of each, as in SDXL."""
 
-    offload: the encoders are on the device only while they encode.
-    """
-
-    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype, offload: bool = False) -> None:
-        self.pipe, self.device, self.dtype, self.offload = pipe, device, dtype, offload
+    def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype) -> None:
+        self.pipe, self.device, self.dtype = pipe, device, dtype
         self.two = getattr(pipe, "text_encoder_2", None) is not None
         reads = getattr(pipe.unet.config, "addition_embed_type", None)
         if self.two and (getattr(pipe, "tokenizer_2", None) is None or reads != "text_time"):
@@ -54,7 +51,7 @@ class TextEncoders:
                 f"{type(pipe).__name__} has two text encoders, but no second tokenizer or no UNet of SDXL's."
             )
         self.reads_guidance = getattr(pipe.unet.config, "time_cond_proj_dim", None) is not None
-        self._known: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
+        self._encodings: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
 
     @property
     def encoders(self) -> tuple[Any, ...]:
@@ -74,30 +71,29 @@ class TextEncoders:
 
     def encode(self, prompt: Prompt) -> tuple[Tensor, Tensor | None]:
         """(rows (1, S, d), pooled (1, e) or None) of a prompt."""
-        if prompt.ids not in self._known:
-            if len(self._known) >= KEPT:
-                self._known.pop(next(iter(self._known)))
-            self._known[prompt.ids] = self._encode_two(prompt) if self.two else (self._encode(prompt), None)
-        return self._known[prompt.ids]
+        if prompt.ids not in self._encodings:
+            if len(self._encodings) >= MAX_PROMPTS:
+                self._encodings.pop(next(iter(self._encodings)))
+            self._encodings[prompt.ids] = (
+                self._encode_two(prompt) if self.two else (self._encode(prompt), None)
+            )
+        return self._encodings[prompt.ids]
 
     def forget(self) -> None:
         """Forget every prompt's encoding: the weights have changed."""
-        self._known.clear()
+        self._encodings.clear()
 
     def _encode(self, prompt: Prompt) -> Tensor:
         encoder = self.pipe.text_encoder
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             mask = (torch.arange(prompt.length, device=self.device) <= prompt.end)[None].long()
-        with lent(encoder, self.device, self.offload):
-            return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)
+        return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)  # type: ignore[no-any-return]
 
     def _encode_two(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
         second = Prompt.parse(prompt.text, self.pipe.tokenizer_2).ids  # the same words, another padding
-        with lent(self.pipe.text_encoder, self.device, self.offload):
-            one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
-        with lent(self.pipe.text_encoder_2, self.device, self.offload):
-            two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
+        one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
+        two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
         rows = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1)
         return rows.to(self.dtype), two[0].to(self.dtype)
 
@@ -128,31 +124,21 @@ class TextEncoders:
                 pooled.append(pool)
         return Conditioning(
             rows=torch.cat(embedded),
-            added=self._added(pooled, pixels) if self.two else None,
+            added_cond=self._added_cond(pooled, pixels) if self.two else None,
             guidance=self._guidance(guidance_scale, len(rows)) if self.reads_guidance else None,
         )
 
-    def _added(self, pooled: list[Tensor], pixels: tuple[int, int]) -> dict[str, Tensor]:
+    def _added_cond(self, pooled: list[Tensor], pixels: tuple[int, int]) -> dict[str, Tensor]:
         ids = torch.tensor([[*pixels, 0, 0, *pixels]], dtype=self.dtype, device=self.device)
         return {"text_embeds": torch.cat(pooled), "time_ids": ids.expand(len(pooled), -1)}
 
-    def _guidance(self, scale: float, n: int) -> Tensor:
+    def _guidance(self, guidance_scale: float, n: int) -> Tensor:
         """Luo et al. 2023, section 4.2; diffusers counts the scale from 0 here."""
         size = self.pipe.unet.config.time_cond_proj_dim
-        embedded = self.pipe.get_guidance_scale_embedding(torch.full((n,), scale - 1), embedding_dim=size)
+        embedded = self.pipe.get_guidance_scale_embedding(
+            torch.full((n,), guidance_scale - 1), embedding_dim=size
+        )
         return embedded.to(self.device, self.dtype)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def lent(part: Any, device: torch.device, offload: bool) -> Iterator[None]:
-    """A part on the device while it works, if it is offloaded to the CPU otherwise."""
-    if offload:
-        part.to(device)
-    try:
-        yield
-    finally:
-        if offload:
-            part.to("cpu")
 
 
 def weights_stamp(unet: Any, encoders: Sequence[Any]) -> str:
@@ -163,19 +149,19 @@ def weights_stamp(unet: Any, encoders: Sequence[Any]) -> str:
 @torch.no_grad()
 def _stamp(module: Any) -> str:
     """A digest of some numbers of every attention weight, and of the adapters beside them."""
-    sample = [w.detach().flatten()[:2].float() for w in _attention_weights(module)]
+    sample = [
+        stored_weight(module, name, weight).detach().flatten()[:2].float()
+        for name, weight in module.named_parameters()
+        if "attn" in name and weight.dim() > 1
+    ]
     adapters = [
         (name, *(str(getattr(part, what, "")) for what in ADAPTERS))
         for name, part in module.named_modules()
         if hasattr(part, "lora_A") or hasattr(part, "scaling")
     ]
     digest = hashlib.blake2b(repr(adapters).encode(), digest_size=8)
+    if len({x.device for x in sample}) > 1:  # Group offloading leaves some on the device.
+        sample = [x.cpu() for x in sample]
     if sample:
         digest.update(torch.cat(sample).cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _attention_weights(module: Any) -> Iterator[Tensor]:
-    for name, weight in module.named_parameters():
-        if "attn" in name and weight.dim() > 1:
-            yield weight

@@ -16,8 +16,10 @@ from ..attention import AttentionContext, AttentionLayer, Projections, Term, att
 from ..errors import UnsupportedModel
 
 # parts of diffusers' `Attention` that no Stable Diffusion UNet has, and `Processor` leaves out
-UNSUPPORTED = ("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k", "added_kv_proj_dim")
-UNSUPPORTED += ("residual_connection",)
+UNSUPPORTED = (
+    *("spatial_norm", "group_norm", "norm_cross", "norm_q", "norm_k"),
+    *("added_kv_proj_dim", "residual_connection"),
+)
 
 
 def find_attention_layers(unet: Any) -> tuple[AttentionLayer, ...]:
@@ -79,7 +81,7 @@ class Processor:
         return attn.to_out[1](attn.to_out[0](out))  # type: ignore[no-any-return]
 
     def _self(self, attn: Any, x: Tensor, context: AttentionContext) -> Tensor:
-        layer, first = self.layer, context.first(x)
+        layer, first = self.layer, len(x) - context.conditional
         q, k, v = attn.to_q(x), attn.to_k(x), attn.to_v(x)
         if context.injection is not None:
             context.injection.into_self(q[first:], k[first:], layer)
@@ -91,9 +93,9 @@ class Processor:
         return attend(q, k, v, layer)
 
     def _cross(self, attn: Any, x: Tensor, text: Tensor, context: AttentionContext) -> Tensor:
-        layer, first, injection = self.layer, context.first(x), context.injection
+        layer, first, injection = self.layer, len(x) - context.conditional, context.injection
         q, projections = attn.to_q(x), context.projections or Projections()
-        k, v = projections.of(layer, lambda: (attn.to_k(text), attn.to_v(text)))
+        k, v = projections.of(layer.name, lambda: (attn.to_k(text), attn.to_v(text)))
         if context.record_self_pixels is not None:
             rows = slice(first, first + context.record_rows)
             context.recorded.cross[layer.name] = (Term(q[rows].clone(), k[first, None]),)
@@ -104,8 +106,8 @@ class Processor:
         return injection.cross(q, k, v, layer, projections, context.conditional)
 
     def _collect(self, q: Tensor, k: Tensor, context: AttentionContext) -> None:
-        """Add the maps of the groups of tokens that are asked for: mean over tokens and heads, sum over layers.
-        q, k: of the conditional rows."""
+        """Add the maps of groups of tokens: mean over tokens and heads, sum over layers. q, k: of the
+        conditional rows."""
         for r, groups in context.collect.items():
             for g, tokens in enumerate(groups):
                 if tokens:

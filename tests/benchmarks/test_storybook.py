@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,25 +15,16 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from storybook import captions, common, judge, tokenizer
-from storybook.scenes import ATTRIBUTES, COLORS, DEGREES, LEAST, SUBJECTS, Scene, layout, sample
+from storybook import captions, judge, tokenizer
+from storybook.scenes import ATTRIBUTES, COLORS, DEGREES, EVEN_SHARES, LEAST, SUBJECTS, Scene, layout, sample
 
 pytest.importorskip("skia", reason="drawing needs requirements-train.txt")
 
-from storybook import draw, evaluate, report, unet, vae
+from storybook import draw, evaluate, fidelity, hand, report
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MODEL = ASSETS / "storybook"
 HOUSE = Scene(subject="house", color="red", place="hill", time="night")
-SMALL = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (8, 8, 8, 8),
-    "layers_per_block": 1,
-    "latent_channels": vae.CHANNELS,
-    "norm_num_groups": 4,
-    "mid_block_add_attention": False,
-}
 trained = pytest.mark.skipif(not (MODEL / "model_index.json").exists(), reason="no bundled model here")
 
 
@@ -145,6 +135,18 @@ def test_sampling_is_seeded():
     assert draw_some(3) == draw_some(3) != draw_some(4)
 
 
+def test_words_of_degree_can_be_asked_for_more_often():
+    def words(often):
+        rng = np.random.default_rng(4)
+        scenes = [sample(rng, often=often, shares=EVEN_SHARES) for _ in range(400)]
+        return np.mean([sum(getattr(s, name) > 0 for name in DEGREES) for s in scenes]), scenes
+
+    usual, _ = words(1.0)
+    more, scenes = words(1.5)
+    assert 1.25 < more / usual < 1.75
+    assert all(0.15 < np.mean([s.style == style for s in scenes]) < 0.35 for style in ATTRIBUTES["style"])
+
+
 def test_layout_comes_from_the_seed_alone():
     a, b = layout(5), layout(5)
     assert a.x == b.x and np.array_equal(a.hills, b.hills) and a.grain == b.grain
@@ -234,6 +236,19 @@ def test_any_size():
     assert np.abs(shrunk - small).mean() < 6
 
 
+def test_another_hand_draws_the_same_things_in_its_own_way():
+    """Another seed is another hand: flatter, rougher, but the castle stays where it stands."""
+    scene = Scene(subject="castle", color="red", place="field", style="pixel")
+    usual = draw.render(scene.but(style="illustration"), 3, 64).astype(int)
+    hands = [hand.render_roughly(scene, 3, 64, np.random.default_rng(k)).astype(int) for k in range(6)]
+    assert np.array_equal(hands[0], hand.render_roughly(scene, 3, 64, np.random.default_rng(0)))
+    assert all(np.abs(a - b).mean() > 2 for a, b in pairwise([usual, *hands]))
+    mask = draw.subject_mask(scene, 3, 64) == 1
+    red = np.mean([np.median((a[..., 0] - a[..., 2])[mask]) > 30 for a in hands])
+    assert red >= 5 / 6
+    assert all(np.ptp(a[2], axis=0).max() < 40 for a in hands[:1]), "no gradient in the sky"
+
+
 # --- tokenizer -----------------------------------------------------------------------------------------
 
 
@@ -317,169 +332,6 @@ def test_the_tokenizer_is_clips(words):
     assert ids[0] == words.bos_token_id and ids[4] == words.eos_token_id
 
 
-# --- training parts ------------------------------------------------------------------------------------
-
-
-def test_whitening_moves_the_latents_and_not_the_pictures():
-    """After it every channel has mean 0 and spread 1, and pictures come back as before."""
-    torch.manual_seed(0)
-    model = vae.make((8, 8, 8, 8)).eval()
-    x = torch.randn(12, 3, 64, 64)
-    with torch.no_grad():
-        before = model.decode(model.encode(x).latent_dist.mean).sample
-        vae.whiten(model, x)
-        z = model.encode(x).latent_dist.mean
-        assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(vae.CHANNELS), atol=1e-3)
-        assert torch.allclose(z.std((0, 2, 3)), torch.ones(vae.CHANNELS), atol=1e-3)
-        assert torch.allclose(model.decode(z).sample, before, atol=1e-3)
-    assert model.config.scaling_factor == 1.0
-
-
-def test_pictures_are_the_same_for_any_number_of_workers(monkeypatch):
-    monkeypatch.setattr(common, "BLOCK", 3)
-    with common.drawing(2) as pool, common.drawing(1) as nobody:
-        one, two = (common.renders(7, seed=5, pool=p) for p in (nobody, pool))
-        again = common.renders(7, seed=6, pool=pool)  # one pool for many calls
-    assert nobody is None and not torch.equal(again[0], two[0])
-    assert one[0].shape == (7, 3, 128, 128) and torch.equal(one[0], two[0])
-    assert one[1:] == two[1:] and len(set(one[1])) > 4
-    assert not any(scene.held_out for scene in one[1])
-
-
-def test_a_stage_goes_on_where_it_was_stopped(tmp_path):
-    run = common.Run(tmp_path, "stage", minutes=10)
-    assert run.resume() is None
-    run.step, run.samples, run.before = 7, 112, 4.0
-    run.save({"weights": torch.ones(3)})
-    again = common.Run(tmp_path, "stage", minutes=10)
-    assert torch.equal(again.resume()["weights"], torch.ones(3))
-    assert (again.step, again.samples) == (7, 112) and 0.4 <= again.progress < 0.5
-    assert json.loads(again.log_file.read_text())["resumed"]
-    assert not again.done
-    again.before = 10.5
-    again.log(done=True)
-    assert common.Run(tmp_path, "stage", minutes=10).done
-    assert not common.Run(tmp_path, "stage", minutes=20).done
-
-
-def test_no_time_is_out_of_range():
-    """(B - 1) + u rounds up to B in float32 where u is just below 1."""
-    u = torch.full((512,), 1 - 2**-24)
-    assert float(511 + u[-1]) == 512, "so it would be time 1000 of 0..999"
-    for B in (1, 32, 512):
-        t = unet.times(u[:1].expand(B), 1000)
-        assert t.dtype == torch.int64 and 0 <= t.min() and t.max() <= 999
-        assert len(set(t.tolist())) == B, "one from each stretch"
-    assert unet.times(torch.zeros(4), 1000).tolist() == [0, 250, 500, 750]
-
-
-@pytest.fixture
-def small_run(tmp_path, monkeypatch):
-    """A folder with an autoencoder too small to be of use, and shards of three pictures."""
-    monkeypatch.setattr(unet, "SHARD", 3)
-    torch.manual_seed(0)
-    vae.make((8, 8, 8, 8)).save_pretrained(tmp_path / "vae")
-    return tmp_path
-
-
-def test_latents_of_another_encoder_are_refused(small_run):
-    device = torch.device("cpu")
-    unet.make_latents(small_run, 6, seed=1, device=device, bf16=False)
-    data = unet.Data(small_run)
-    assert data.latents.shape == (6, vae.CHANNELS, 16, 16) and len(data.scenes) == 6
-    unet.make_latents(small_run, 6, seed=1, device=device, bf16=False)  # nothing to do
-    model = vae.AutoencoderKL.from_pretrained(small_run / "vae")
-    mark = vae.digest(model)
-    with torch.no_grad():
-        model.decoder.conv_out.weight += 1
-        assert vae.digest(model) == mark, "latents do not depend on the decoder"
-        model.encoder.conv_in.weight += 1
-    assert vae.digest(model) != mark
-    model.save_pretrained(small_run / "vae")
-    for use in (lambda: unet.Data(small_run), lambda: unet.make_latents(small_run, 6, 1, device, bf16=False)):
-        with pytest.raises(
-            ValueError, match=r"latents-000.pt holds latents of another autoencoder; expected"
-        ):
-            use()
-    shard = torch.load(small_run / "latents-000.pt", weights_only=True)
-    del shard["encoder"]  # as shards were before
-    torch.save(shard, small_run / "latents-000.pt")
-    with pytest.raises(ValueError, match="got None"):
-        unet.Data(small_run)
-
-
-def test_a_stage_says_that_it_is_done_when_all_is_written(tmp_path, monkeypatch):
-    """A stop before the last line of the log is made good by the next start."""
-    monkeypatch.setattr(vae, "make", lambda: vae.AutoencoderKL(**SMALL))
-    monkeypatch.setattr(common, "BLOCK", 50)
-    seen = []
-
-    class Watched(common.Run):
-        def log(self, **values):
-            seen.append((values.get("done", False), (tmp_path / "vae" / "config.json").exists()))
-            super().log(**values)
-
-    monkeypatch.setattr(vae, "CROP", 32)
-    options = {"pictures": 4, "batch": 2, "seed": 1, "bf16": False}
-    vae.train(Watched(tmp_path, "vae", minutes=0.001), torch.device("cpu"), **options)
-    assert seen[-1] == (True, True) and common.Run(tmp_path, "vae", minutes=0.001).done
-    before = vae.AutoencoderKL.from_pretrained(tmp_path / "vae")
-    vae.train_decoder(Watched(tmp_path, "decoder", minutes=0.02), torch.device("cpu"), **options)
-    after = vae.AutoencoderKL.from_pretrained(tmp_path / "vae")
-    assert vae.digest(before) == vae.digest(after), "latents stay valid"
-    assert not torch.equal(before.decoder.conv_out.weight, after.decoder.conv_out.weight)
-    last = json.loads((tmp_path / "decoder.jsonl").read_text().splitlines()[-1])
-    assert last["done"] and last["psnr"] > 0 and last["psnr of pixel art"] > 0
-
-
-def test_a_third_of_the_decoders_pictures_is_pixel_art():
-    pictures, scenes = vae.with_pixels(9, seed=2)
-    assert pictures.shape == (9, 3, 128, 128) and not any(s.held_out for s in scenes)
-    assert all(scenes[i].style == "pixel" for i in (0, 3, 6))
-    blocks = pictures[0].reshape(3, 32, 4, 32, 4)
-    assert (blocks == blocks[:, :, :1, :, :1]).all()
-
-
-def test_a_unet_that_knows_the_picture_brings_it_back(tmp_path, monkeypatch):
-    """Noised and denoised by a UNet that is never wrong, latents are what they were."""
-    tokenizer.build(tmp_path / "tokenizer")
-    scenes = [HOUSE, HOUSE.but(subject="castle")]
-    z, bars = torch.randn(2, 8, 16, 16), unet.scheduler().alphas_cumprod
-
-    class Exact(torch.nn.Module):
-        def forward(self, x, t, text):
-            assert len(x) == len(text) == 4 and 0 < t <= 500
-            a = bars[t]
-            return SimpleNamespace(sample=(a.sqrt() * x - torch.cat([z, z])) / (1 - a).sqrt())
-
-    class Blank(torch.nn.Module):
-        def forward(self, ids):
-            return (torch.zeros(*ids.shape, 8),)
-
-    monkeypatch.setattr(unet.UNet2DConditionModel, "from_pretrained", lambda *_, **__: Exact())
-    monkeypatch.setattr(unet.CLIPTextModel, "from_pretrained", lambda *_, **__: Blank())
-    made = unet.softened(tmp_path, z, scenes, torch.device("cpu"), steps=3)
-    assert torch.allclose(made, z, atol=1e-4)
-
-
-def test_the_learning_rate_warms_up_holds_and_falls():
-    assert common.rate(0.0, 0, 1e-3) < 1e-5
-    assert common.rate(0.4, 5000, 1e-3) == 1e-3
-    assert common.rate(1.0, 9000, 1e-3) == pytest.approx(2e-5)
-
-
-def test_the_thread_count_is_one_that_was_tried():
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        threads = common.Threads(every=0, steps=1)
-        for _ in range(6):
-            threads()
-            assert torch.get_num_threads() in (1, 2)
-    finally:
-        torch.set_num_threads(before)
-
-
 # --- evaluation ----------------------------------------------------------------------------------------
 
 
@@ -527,9 +379,19 @@ def test_the_pages_and_figures_of_an_evaluation(tmp_path):
     assert np.array_equal(np.asarray(sheet.crop((6, 6, 134, 134))), np.asarray(images[0]))
     settings = {"prompts": 5, "steps": 3, "guidance_scale": 5.0}
     degrees = {"snowy": {"prompts": 0, "said": None, "not said": 0.014}}
-    page = report.page({"settings": settings, "shown": {"subject": 0.8, "all": 0.6}, "degrees": degrees})
+    result = {"settings": settings, "shown": {"subject": 0.8, "all": 0.6}, "degrees": degrees}
+    page = report.page(result)
     assert "--count 5 --steps 3 --guidance 5" in page
     assert "| 80 % | 60 % |" in page and "| snowy | 0 |  | 0.01 |" in page
+    assert "Frechet" not in page and "Sharpness" not in page
+    frechet = {"pictures": 9, "generated": 4.567, "drawn": 1.234}
+    fuller = {
+        "settings": settings | {"frechet": 9},
+        "sharpness": {"sketch": {"mean": 0.912, "edges": 0.8}},
+        "frechet": frechet,
+    }
+    page = report.page(result | fuller)
+    assert "--frechet 9" in page and "| mean | 0.91 |" in page and "**4.57**" in page and "1.23" in page
     log = tmp_path / "unet.jsonl"
     log.write_text(
         '{"samples": 1000, "loss": 0.4}\n{"samples": 2000, "loss": 0.3, "minutes": 1}\n'
@@ -539,6 +401,35 @@ def test_the_pages_and_figures_of_an_evaluation(tmp_path):
     assert list(left.lines[0].get_ydata()) == [0.4, 0.3] and len(right.lines) == 5
     left, right = report.curve(log, log).axes
     assert list(left.lines[-1].get_xdata()) == [1, 2, 3, 4], "one training after the other"
+
+
+def test_sharpness_is_that_of_drawings_of_the_same_scenes():
+    """1 for drawings, less for the same pictures stretched, each style by itself."""
+    scenes = [HOUSE.but(style=style) for style in ("illustration", "sketch") for _ in range(2)]
+    drawn = fidelity.drawings(scenes, seed=3)
+    small = [image.resize((128, 128)) for image in drawn]
+    same = {"mean": 1.0, "edges": 1.0}
+    assert fidelity.sharpness(scenes, drawn, drawn) == {"illustration": same, "sketch": same}
+    soft = fidelity.sharpness(scenes, small, drawn)
+    assert all(0.4 < row["edges"] < 0.85 for row in soft.values())
+    assert soft["illustration"]["mean"] > 0.9, "which is why there are two"
+
+
+def test_the_frechet_distance_of_two_gaussians():
+    """With means m apart and standard deviations s and t it is m^2 + (s - t)^2 per dimension."""
+    z = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).double()
+    z = (z - z.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(z.T)).T)  # exactly white
+    assert fidelity.frechet_distance(z, z) == pytest.approx(0, abs=1e-6)
+    assert fidelity.frechet_distance(z, 3 * z + 2) == pytest.approx(3 * (4 + 4), rel=1e-6)
+
+
+@pytest.mark.skipif(not judge.WEIGHTS.exists(), reason="no judge here")
+def test_other_things_are_farther_than_other_drawings():
+    scenes = evaluate.held_out(60, seed=8)
+    drawn, others = fidelity.drawings(scenes, 0), fidelity.drawings(scenes, 1000)
+    wrong = fidelity.drawings([HOUSE] * 60, 2000)
+    found = fidelity.frechet(wrong, drawn, others, judge.Judge.load())
+    assert found["pictures"] == 60 and found["generated"] > 2 * found["drawn"] > 0
 
 
 # --- what is shipped -----------------------------------------------------------------------------------

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt
-from p2p_core.model import compiling
-from p2p_core.model.compiling import REGIONS, compile_regions
+from p2p_core.model.model import COMPILED_REGIONS, MAX_SHAPES, compile_regions
 
 from .. import tiny
 
@@ -50,7 +49,7 @@ def test_the_same_numbers_by_regions_that_are_compiled_once(traced: list[Any]) -
     compiled = PromptToPrompt(tiny.pipeline("v_prediction"), compiled=True)
     unet = compiled.pipe.unet
     unet.load_state_dict(plain.pipe.unet.state_dict())
-    regions = [m for m in unet.modules() if type(m).__name__ in REGIONS]
+    regions = [m for m in unet.modules() if type(m).__name__ in COMPILED_REGIONS]
     names, processors = list(unet.state_dict()), dict(unet.attn_processors)
     assert len(regions) > 8
 
@@ -94,6 +93,6 @@ def seeded() -> torch.Generator:
 def test_what_is_compiled_is_what_no_edit_reaches_into() -> None:
     unet = tiny.pipeline("v_prediction").unet
     reached = [name for name, _ in unet.named_modules() if name.endswith((".attn1", ".attn2"))]
-    regions = [n for n, m in unet.named_modules() if type(m).__name__ in REGIONS]
+    regions = [n for n, m in unet.named_modules() if type(m).__name__ in COMPILED_REGIONS]
     assert regions and not any(a.startswith(f"{r}.") for a in reached for r in regions)
-    assert compiling.SHAPES > 1 and callable(compile_regions)
+    assert MAX_SHAPES > 1 and callable(compile_regions)

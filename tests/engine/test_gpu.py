@@ -87,9 +87,26 @@ def test_offloading_changes_nothing(tmp_path: Path) -> None:
         assert next(part.parameters()).device.type == "cpu"
 
 
+@pytest.mark.parametrize("how", ["model", "sequential", "group"])
+def test_pipelines_that_are_offloaded_change_nothing(how: str) -> None:
+    pipe = tiny.xl_pipeline()
+    plain = PromptToPrompt(pipe, device="cuda", dtype="fp32")
+    expected = plain.edit(plain.generate(HOUSE, **SETTINGS), EDITS["swap"])
+    if how == "model":
+        pipe.enable_model_cpu_offload()
+    elif how == "sequential":
+        pipe.enable_sequential_cpu_offload()
+    else:
+        pipe.enable_group_offload(onload_device=torch.device("cuda"), offload_type="leaf_level")
+    p2p = PromptToPrompt(pipe)
+    assert p2p.device.type == "cuda" and p2p.dtype == torch.float32
+    result = p2p.edit(p2p.generate(HOUSE, **SETTINGS), EDITS["swap"])
+    assert torch.equal(result.latents, expected.latents)
+
+
 def test_previews_are_linear_there() -> None:
     p2p = PromptToPrompt(tiny.pipeline(), device="cuda")
-    p2p.model._light_vae = False
+    p2p.model.previews_by_decoding = False
     source = p2p.generate(HOUSE, **SETTINGS)
     handle = p2p.pipe.vae.decoder.register_forward_hook(lambda *_: pytest.fail("decoded"))
     try:

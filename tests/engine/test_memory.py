@@ -1,4 +1,4 @@
-"""How much is run at once, what happens when memory runs out, and parts that wait beside the GPU."""
+"""How much is run at once, what happens when memory runs out, and pipelines that are offloaded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import AutoencoderTiny
 
 from p2p_core import Edit, PromptToPrompt, errors
+from p2p_core.attention import AttentionRecord, Term
 from p2p_core.cache import tiers
-from p2p_core.memory import MOST, decode_fits, edits_at_once
+from p2p_core.cache.tiers import host_bytes, tier_budgets
+from p2p_core.memory import MAX_EDITS, decode_fits, edits_at_once
 from p2p_core.model import loading
-from p2p_core.pipeline import _budgets
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -34,16 +36,19 @@ class Unet:
         block_out_channels = (320, 640, 1280)
 
 
-def test_batches_follow_the_free_memory() -> None:
-    large = [edits_at_once(Unet, (128, 128), 2, 2, n << 30) for n in (1, 4, 12, 24, 70)]
-    assert large == sorted(large) and large[0] == 1 and 2 <= large[2] <= 12 and large[-1] == MOST
-    assert edits_at_once(Unet, (64, 64), 2, 2, 4 << 30) >= 4 * edits_at_once(Unet, (128, 128), 2, 2, 4 << 30)
-    assert (
-        edits_at_once(Unet, (64, 64), 2, 1, 4 << 30) >= 2 * edits_at_once(Unet, (64, 64), 4, 1, 4 << 30) > 2
-    )
-    assert (
-        edits_at_once(Unet, (16, 16), 4, 2, None) == 16 and edits_at_once(Unet, (128, 128), 4, 2, None) == 1
-    )
+def test_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, full, cpu = torch.float16, torch.float32, torch.device("cpu")
+
+    def at_once(size: tuple[int, int], dtype: torch.dtype, rows: int, free: int) -> int:
+        monkeypatch.setattr("p2p_core.memory.free_bytes", lambda _device: free)
+        return edits_at_once(Unet, size, dtype, rows, torch.device("cuda"))
+
+    large = [at_once((128, 128), half, 2, n << 30) for n in (1, 4, 12, 24, 70)]
+    assert large == sorted(large) and large[0] == 1 and 2 <= large[2] <= 12 and large[-1] == MAX_EDITS
+    assert at_once((64, 64), half, 2, 4 << 30) >= 4 * at_once((128, 128), half, 2, 4 << 30)
+    assert at_once((64, 64), half, 1, 4 << 30) >= 2 * at_once((64, 64), full, 1, 4 << 30) > 2
+    assert edits_at_once(Unet, (16, 16), full, 2, cpu) == 16
+    assert edits_at_once(Unet, (128, 128), full, 2, cpu) == 1
 
 
 def test_a_sweep_that_runs_out_of_memory_goes_on_in_smaller_batches(
@@ -93,7 +98,10 @@ def test_a_picture_is_decoded_in_tiles_where_memory_is_low(monkeypatch: pytest.M
     vae, source = p2p.pipe.vae, p2p.generate(HOUSE, **SETTINGS)
     whole = np.asarray(p2p.decode(source.latents[-1]), np.float32)
     assert np.array_equal(whole, np.asarray(source.image))
-    assert decode_fits(vae, (64, 64), 4, None) and not decode_fits(vae, (1024, 1024), 4, 1 << 20)
+    assert decode_fits(vae, (64, 64), torch.float32, torch.device("cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("p2p_core.memory.free_bytes", lambda _device: 1 << 20)
+        assert not decode_fits(vae, (1024, 1024), torch.float32, torch.device("cuda"))
     before, decode, calls = vae.use_tiling, vae.decode, []
 
     def out_of_memory(x: Any, **more: Any) -> Any:
@@ -106,43 +114,110 @@ def test_a_picture_is_decoded_in_tiles_where_memory_is_low(monkeypatch: pytest.M
     tiles = np.asarray(p2p.decode(source.latents[-1]), np.float32)
     assert calls == [False, True] and vae.use_tiling == before
     assert np.abs(tiles - whole).mean() < 0.5 * np.abs(whole - whole.mean()).mean()
-    monkeypatch.setattr("p2p_core.model.model.free_bytes", lambda _device: 1)
+    monkeypatch.setattr("p2p_core.model.vae.decode_fits", lambda *_: False)
     p2p.decode(source.latents[-1])
     assert calls[2:] == [True], "not even tried"
 
 
-def test_offloaded_parts_are_on_the_device_only_while_they_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    p2p = PromptToPrompt(tiny.xl_pipeline(), offload=True)
-    assert not p2p.model.offload, "beside a CPU there is nowhere to wait"
-    expected = p2p.generate(HOUSE, **SETTINGS)
-    p2p.model.offload = p2p.model.texts.offload = True
-    moves: list[str] = []
-    for name in ("text_encoder", "text_encoder_2", "vae"):
-        part = getattr(p2p.pipe, name)
-        to = part.to
+# --- pipelines whose parts are moved --------------------------------------------------------------------
 
-        def moved(where: Any, name: str = name, to: Any = to) -> Any:
-            moves.append(f"{name}: {'home' if isinstance(where, str) else 'device'}")
-            return to(where)
+CPU = torch.device("cpu")
 
-        monkeypatch.setattr(part, "to", moved)
-    p2p.model.texts.forget()
-    p2p.forget(expected)
+
+def offload_models(pipe: Any) -> None:
+    pipe.enable_model_cpu_offload(device="cpu")
+
+
+def offload_sequentially(pipe: Any) -> None:
+    """As `enable_sequential_cpu_offload`, but for encoders: accelerate fails for tied weights on a CPU."""
+    for part in (pipe.unet, pipe.vae):
+        cpu_offload(part, CPU)
+
+
+def offload_leaves(pipe: Any) -> None:
+    pipe.enable_group_offload(onload_device=CPU, offload_device=CPU, offload_type="leaf_level")
+
+
+def offload_blocks(pipe: Any) -> None:
+    pipe.enable_group_offload(
+        onload_device=CPU, offload_device=CPU, offload_type="block_level", num_blocks_per_group=1
+    )
+
+
+@pytest.mark.parametrize("offloaded", [offload_models, offload_sequentially, offload_leaves, offload_blocks])
+@pytest.mark.parametrize("make", [tiny.pipeline, tiny.xl_pipeline])
+def test_a_pipeline_that_is_offloaded_gives_the_same_pictures(make: Any, offloaded: Any) -> None:
+    pipe = make()
+    plain = PromptToPrompt(pipe)
+    source = plain.generate(HOUSE, **SETTINGS)
+    result, version = plain.edit(source, WINDOWS[2]), plain.model.version()
+    plain.model.texts.forget()
+    fingerprint = plain.model.fingerprint
+    offloaded(pipe)
+    p2p = PromptToPrompt(pipe)
+    assert p2p.device.type == "cpu" and p2p.dtype == torch.float32
+    assert p2p.model.version() == version and p2p.model.fingerprint == fingerprint
     again = p2p.generate(HOUSE, **SETTINGS)
-    assert torch.equal(again.latents, expected.latents)
-    pairs = list(zip(moves[::2], moves[1::2], strict=True))
-    assert all(there.split(":")[0] == back.split(":")[0] for there, back in pairs)
-    assert all(there.endswith("device") and back.endswith("home") for there, back in pairs)
-    assert [there.split(":")[0] for there, _ in pairs] == ["text_encoder", "text_encoder_2"] * 2 + ["vae"]
+    assert torch.equal(again.latents, source.latents)
+    assert np.array_equal(np.asarray(again.image), np.asarray(source.image))
+    assert torch.equal(p2p.edit(again, WINDOWS[2]).latents, result.latents)
+    real = [p.invert(source.image, HOUSE, steps=2) for p in (plain, p2p)]
+    assert torch.equal(real[0].latents, real[1].latents)
+    assert p2p.preview(next(p2p.stream(again, WINDOWS[3]))).size == (64, 64)
+    theirs = pipe(HOUSE, num_inference_steps=2, output_type="latent", generator=torch.Generator()).images
+    assert theirs.isfinite().all(), "and it still works by itself"
 
 
-def test_a_pipeline_that_accelerate_moves_is_refused() -> None:
-    from accelerate import cpu_offload
-
+def test_every_part_runs_by_its_hook_and_is_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tiny.pipeline()
-    cpu_offload(pipe.unet, execution_device=torch.device("cpu"))
-    with pytest.raises(errors.UnsupportedModel, match=r"accelerate moves unet about.*offload=True"):
+    pipe.enable_model_cpu_offload(device="cpu")
+    p2p = PromptToPrompt(pipe)
+    ran: list[str] = []
+    for name in ("text_encoder", "unet", "vae"):
+        part = getattr(pipe, name)
+        before = part._hf_hook.pre_forward
+        seen = lambda *a, name=name, before=before, **k: ran.append(name) or before(*a, **k)  # noqa: E731
+        monkeypatch.setattr(part._hf_hook, "pre_forward", seen)
+    monkeypatch.setattr(pipe, "maybe_free_model_hooks", lambda: ran.append("free"))
+    p2p.generate(HOUSE, **SETTINGS)
+    assert ran == ["text_encoder"] * 2 + ["unet"] * SETTINGS["steps"] + ["vae", "free"]
+    assert not p2p.model.previews_by_decoding, "or the UNet would be moved out for each"
+
+
+def test_offload_has_the_pipeline_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    pipe = tiny.pipeline()
+    monkeypatch.setattr(pipe, "enable_model_cpu_offload", lambda **options: asked.append(options))
+    PromptToPrompt(pipe, offload=True)
+    assert not asked, "beside a CPU there is nowhere to wait"
+    PromptToPrompt(pipe, device="meta", offload=True)
+    assert asked == [{"device": torch.device("meta")}]
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        assert next(part.parameters()).device.type == "cpu", "and nothing is moved there before"
+
+
+def test_what_cannot_be_done_beside_hooks_is_told(tmp_path: Path) -> None:
+    pipe = tiny.pipeline()
+    cpu_offload(pipe.unet, CPU)
+    cpu_offload(pipe.vae, torch.device("meta"))
+    with pytest.raises(
+        errors.UnsupportedModel, match=r"runs the parts .* on cpu and meta.*expected one device"
+    ):
         PromptToPrompt(pipe)
+    pipe, options = tiny.pipeline(), {"onload_device": CPU, "offload_device": CPU}
+    pipe.unet.enable_group_offload(
+        **options, offload_type="leaf_level", offload_to_disk_path=str(tmp_path / "weights")
+    )
+    with pytest.raises(errors.UnsupportedModel, match="keeps weights of this pipeline on disk"):
+        PromptToPrompt(pipe)
+    pipe = tiny.xl_pipeline().to(torch.float16)
+    pipe.enable_group_offload(**options, offload_type="leaf_level")
+    with pytest.raises(errors.UnsupportedModel, match=r'overflows in float16.*exclude_modules="vae"'):
+        PromptToPrompt(pipe)
+    pipe = tiny.xl_pipeline().to(torch.float16)
+    pipe.enable_group_offload(**options, offload_type="leaf_level", exclude_modules="vae")
+    p2p = PromptToPrompt(pipe)
+    assert p2p.dtype == torch.float16 and p2p.model.vae.dtype == pipe.vae.dtype == torch.float32
 
 
 # --- previews -----------------------------------------------------------------------------------------
@@ -150,7 +225,7 @@ def test_a_pipeline_that_accelerate_moves_is_refused() -> None:
 
 def heavy(p2p: PromptToPrompt) -> PromptToPrompt:
     """As if decoding took long."""
-    p2p.model._light_vae = False
+    p2p.model.previews_by_decoding = False
     return p2p
 
 
@@ -208,13 +283,15 @@ def test_a_small_autoencoder_from_a_folder_and_from_the_hubs_cache(
 
 
 def test_one_number_is_the_devices_budget_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("p2p_core.pipeline.host_budget", lambda _device: 77)
-    assert _budgets({"device": 5}, torch.device("cuda"), None) == {"host": 77, "disk": 0, "device": 5}
-    given = _budgets({"device": 5, "host": 0}, torch.device("cuda"), tmp_path)
+    cuda = torch.device("cuda")
+    monkeypatch.setattr("p2p_core.cache.tiers.host_budget", lambda _device: 77)
+    for five in (5, {"device": 5}):
+        assert tier_budgets(five, cuda, None) == {"host": 77, "disk": 0, "device": 5}
+    given = tier_budgets({"device": 5, "host": 0}, cuda, tmp_path)
     assert given["host"] == 0 and given["disk"] > 0
-    monkeypatch.setattr("p2p_core.pipeline.auto_budget", lambda _device: 99)
-    assert _budgets(None, torch.device("cuda"), None)["device"] == 99
-    assert _budgets({"host": 1}, torch.device("cuda"), None)["device"] == 99
+    monkeypatch.setattr("p2p_core.cache.tiers.device_budget", lambda _device: 99)
+    assert tier_budgets(None, cuda, None)["device"] == 99
+    assert tier_budgets({"host": 1}, cuda, None)["device"] == 99
 
 
 def test_a_source_that_is_stopped_while_another_runs_is_dropped_later() -> None:
@@ -262,30 +339,12 @@ def test_a_folder_of_a_latent_consistency_model(tmp_path: Path) -> None:
 # --- pinned memory ------------------------------------------------------------------------------------
 
 
-def test_tensors_share_few_buffers_and_come_back(tmp_path: Path) -> None:
-    """SDXL's step in half precision: 210 tensors in a few buffers, hardly more than their bytes."""
-    sizes = [4096 * 640] * 30 + [1024 * 1280] * 180
-    named = {
-        f"self/{n}/q": torch.empty(size, dtype=torch.float16, device="meta") for n, size in enumerate(sizes)
-    }
-    groups = tiers.grouped(named)
-    assert [name for names in groups for name in names] == list(named) and len(groups) < 25
-    needed = sum(x.nbytes for x in named.values())
-    assert needed <= tiers.pinned_bytes(named) < 1.15 * needed
-    assert tiers.grouped({}) == [] and tiers.pinned_bytes({}) == 0
-
-    small = {f"{n}": torch.randn(1, 3 + n, 8) for n in range(40)} | {"mix/0": torch.eye(3).double()}
-    there: dict[str, torch.Tensor] = {}
-    for names in tiers.grouped(small):
-        flat = torch.cat([small[name].reshape(-1) for name in names])
-        there |= tiers.divided(flat, {name: small[name] for name in names})
-    assert all(torch.equal(there[name], x) and there[name].shape == x.shape for name, x in small.items())
-    wanted = {name: there[name] for name in ("9", "3", "4", "5", "mix/0")}
-    runs = tiers.adjoining(wanted)
-    assert [list(run) for run in runs if "mix/0" not in run] == [["3", "4", "5"], ["9"]]
-    for run in runs:
-        back = tiers.divided(tiers.end_to_end(run).clone(), run)
-        assert all(torch.equal(back[name], small[name]) for name in run)
+def test_pinned_memory_is_counted_as_torch_rounds_it() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    q, k = torch.empty(1, 4096, 320, dtype=torch.float16), torch.empty(1, 64, 64, dtype=torch.float16)
+    record = AttentionRecord(cross={"a": (Term(q, k),)}, self_={"b": (q, k)})
+    assert host_bytes(record, cpu) == record.nbytes == 2 * q.nbytes + k.nbytes
+    assert host_bytes(record, cuda) == 2 * (4 << 20) + 8192
 
 
 def test_a_host_that_pins_no_more_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,16 +352,16 @@ def test_a_host_that_pins_no_more_only_costs_time(tmp_path: Path, monkeypatch: p
     expected = whole.edit(whole.generate(HOUSE, **SETTINGS), WINDOWS[2])
     budgets = {"device": 0, "host": 1 << 30, "disk": 1 << 30}
     p2p = PromptToPrompt(tiny.pipeline(), cache_bytes=budgets, cache_folder=tmp_path)
-    to_host, calls = p2p.cache._mover.to_host, []
+    to_host, calls = tiers.to_host, []
 
-    def full(tensors: Any) -> Any:
+    def full(*asked: Any) -> Any:
         calls.append(1)
-        if len(calls) > 2:
+        if len(calls) > 1:
             raise RuntimeError("CUDA error: out of memory")
-        return to_host(tensors)
+        return to_host(*asked)
 
-    monkeypatch.setattr(p2p.cache._mover, "to_host", full)
+    monkeypatch.setattr(tiers, "to_host", full)
     source = p2p.generate(HOUSE, **SETTINGS)
-    assert len(calls) == 3, "it is asked no more"
+    assert len(calls) == 2, "it is asked no more"
     assert source.where == "host memory 1, disk 3 of 4 steps"
     assert torch.equal(p2p.edit(source, WINDOWS[2]).latents, expected.latents)

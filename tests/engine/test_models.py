@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Edit, PromptToPrompt
+from p2p_core import Edit, PromptToPrompt, errors
 from p2p_core.model.loading import _wanted
 
 from .. import tiny
@@ -77,6 +77,19 @@ def test_only_what_a_pipeline_needs_is_downloaded() -> None:
     assert _wanted(["model.ckpt"]) == []
 
 
+@pytest.mark.parametrize(
+    "part", ["spatial_norm", "group_norm", "norm_cross", "norm_q", "rescale_output_factor"]
+)
+def test_attention_layers_of_other_builds_are_refused(part: str) -> None:
+    pipe = tiny.pipeline()
+    name = next(iter(pipe.unet.attn_processors)).removesuffix(".processor")
+    setattr(
+        pipe.unet.get_submodule(name), part, 2.0 if part == "rescale_output_factor" else torch.nn.Identity()
+    )
+    with pytest.raises(errors.UnsupportedModel, match=f"Stable Diffusion UNet; got {name} with {part}"):
+        PromptToPrompt(pipe)
+
+
 def test_a_seed_is_one_picture_and_never_the_global_generator(eps: PromptToPrompt) -> None:
     before = torch.random.get_rng_state()
     one, two = (eps.generate(HOUSE, seed=0, steps=2) for _ in range(2))
@@ -89,7 +102,7 @@ def test_a_seed_is_one_picture_and_never_the_global_generator(eps: PromptToPromp
 
 def test_the_linear_preview_is_learned_from_pictures() -> None:
     p2p = PromptToPrompt(tiny.pipeline())
-    p2p.model._light_vae = False
+    p2p.model.previews_by_decoding = False
     source = p2p.generate(HOUSE, seed=2, steps=3)
     state = next(p2p.stream(source, Edit("a red castle on a snowy hill at night")))
     preview = p2p.preview(state)
