@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from p2p_core import Edit, P2PError
+
 from .engine import Engine, NotReady
 from .queue import Turns
 from .sessions import Sessions
@@ -66,7 +68,7 @@ class Api:
         if source is None:
             raise gr.Error(f"There is no source {source_id!r}. It may have been freed; call /generate again.")
         with self._sentences():
-            wanted = self.engine.core.Edit.from_json(edit)
+            wanted = Edit.from_json(edit)
             with self._turn():
                 result = self.engine.p2p.edit(source, wanted)
         info = {
@@ -95,7 +97,7 @@ class Api:
             yield
         except NotReady as error:
             raise gr.Error(f"The model could not be loaded. {error}") from None
-        except self.engine.core.P2PError as error:
+        except P2PError as error:
             raise gr.Error(str(error)) from None
 
 

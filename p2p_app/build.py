@@ -32,13 +32,14 @@ def build_app(engine: Engine) -> gr.Blocks:
     examples = examples_for(engine.bundled, engine.steps)
     with Blocks(
         title="prompt → prompt", fill_width=True, analytics_enabled=False, delete_cache=(3600, 7200)
-    ) as demo:
+    ) as blocks:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
         page = build_page(examples, engine.guidance, engine.status(), hello)
         api = Api(engine, sessions, handlers.runner.turns)
         add_api(api, engine.guidance)  # before the wiring: the endpoints get the names they ask for
-        wire(demo, page, handlers)
-    demo.queue(max_size=64)
+        wire(blocks, page, handlers)
+    blocks.queue(max_size=64)
+    demo: gr.Blocks = blocks  # Gradio types it as anything
     return demo
 
 

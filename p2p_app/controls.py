@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from p2p_core import Blend, Edit, Window
+
 from .components.desk import MAX_WEIGHT, MIN_WEIGHT, DeskValue, weights_by_number, with_words, word_keys
 from .components.region import RegionValue
 from .components.timeline import TimelineValue
@@ -14,7 +16,7 @@ from .engine import Engine
 from .examples import Example
 
 if TYPE_CHECKING:
-    from p2p_core import Blend, Edit, Plan
+    from p2p_core import Plan
 
 Partners = dict[int, tuple[str, tuple[int, ...]]]  # target word -> its state, and its words in the source
 
@@ -50,11 +52,11 @@ class Reading:
 def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> Reading:
     """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`."""
     timeline = controls.timeline
-    bare: Edit = engine.core.Edit(
+    bare = Edit(
         controls.prompt,
-        cross_steps=tuple(timeline.cross),
-        self_steps=tuple(timeline.self),
-        weight_steps=tuple(timeline.faders),
+        cross_steps=Window(*timeline.cross),
+        self_steps=Window(*timeline.self),
+        weight_steps=Window(*timeline.faders),
         **controls.extra,
     )
     plan = engine.p2p.plan(source_prompt, bare, steps=steps)
@@ -72,7 +74,7 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
     edit = bare.replace(
         cross_steps=_cross_steps(timeline, desk),
         weights={f"#{n}": weight for n, weight in weights_by_number(desk).items()},
-        blend=_blend(engine, plan, partners, desk, region),
+        blend=_blend(plan, partners, desk, region),
     )
     return Reading(
         controls=replace(controls, desk=desk, region=region, timeline=timeline),
@@ -123,9 +125,7 @@ def _region_words(plan: Plan, partners: Partners, desk: DeskValue, region: Regio
     )
 
 
-def _blend(
-    engine: Engine, plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue
-) -> Blend | None:
+def _blend(plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue) -> Blend | None:
     """The local blend that the region asks for, or None. A word brings its partner in the source along."""
     numbers = {word.key: n for n, word in enumerate(desk.words)}
     source_keys = word_keys([word.text for word in plan.source.words])
@@ -139,10 +139,10 @@ def _blend(
             source.add(source_keys.index(key[1:]))
     if not source and not target and not region.mask:
         return None
-    blend: Blend = engine.core.Blend(
-        source_words=[f"#{n}" for n in sorted(source)],
-        target_words=[f"#{n}" for n in sorted(target)],
-        subtract_words=[f"#{n}" for n in sorted({numbers[key] for key in region.out if key in numbers})],
+    return Blend(
+        source_words=tuple(f"#{n}" for n in sorted(source)),
+        target_words=tuple(f"#{n}" for n in sorted(target)),
+        subtract_words=tuple(f"#{n}" for n in sorted({numbers[key] for key in region.out if key in numbers})),
         threshold=region.threshold,
         subtract_threshold=region.threshold,
         start=region.start,
@@ -150,7 +150,6 @@ def _blend(
         mask=region.mask or None,
         keep_pixels=region.pixels,
     )
-    return blend
 
 
 # --- from an edit to the controls ------------------------------------------------------------------------
@@ -173,19 +172,19 @@ def controls_of(engine: Engine, source_prompt: str, edit: Edit, steps: int) -> t
             f"Faders reach from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}; what was beyond stands at the end."
         )
     region, note = _region_of(plan, edit.blend, keys)
-    fresh = engine.core.Edit(edit.prompt)
+    fresh = Edit(edit.prompt)
     extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
     controls = Controls(
         edit.prompt,
         DeskValue.read({"weights": weights}),
-        _timeline_of(engine, plan, edit, keys, steps),
+        _timeline_of(plan, edit, keys, steps),
         region,
         extra,
     )
     return controls, notes + note
 
 
-def _timeline_of(engine: Engine, plan: Plan, edit: Edit, keys: list[str], steps: int) -> TimelineValue:
+def _timeline_of(plan: Plan, edit: Edit, keys: list[str], steps: int) -> TimelineValue:
     """The windows of an edit."""
     cross: Any = edit.cross_steps
     words = {}
@@ -193,7 +192,7 @@ def _timeline_of(engine: Engine, plan: Plan, edit: Edit, keys: list[str], steps:
         for name in _specific_last(n for n in cross if n != "default_"):
             for n in plan.target.find_words(name):
                 words[keys[n]] = [cross[name].start, cross[name].end]
-        cross = cross.get("default_", engine.core.Window())
+        cross = cross.get("default_", Window())
     window: Any = edit.self_steps
     faders: Any = edit.weight_steps
     return TimelineValue.read(

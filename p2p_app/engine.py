@@ -1,7 +1,7 @@
 """The model, loaded in the background so that the page is served first.
 
-torch and diffusers take most of the start-up time; nothing in `p2p_app` imports them. What the handlers need
-of the engine's package they get from `Engine.core`, once it is there.
+torch and diffusers take most of the start-up time: nothing that the page is built of imports them. Names of
+`p2p_core` that need neither, an `Edit`, a recipe or an error, are imported where they are used.
 """
 
 from __future__ import annotations
@@ -114,22 +114,10 @@ class Engine:
         return self._p2p
 
     @property
-    def core(self) -> ModuleType:
-        """The package `p2p_core`; waits for it."""
-        self.wait()
-        return importlib.import_module("p2p_core")
-
-    @property
     def figures(self) -> ModuleType:
         """The module `p2p_core.figures`; waits for the engine."""
         self.wait()
         return importlib.import_module("p2p_core.figures")
-
-    @property
-    def masks(self) -> ModuleType:
-        """The module `p2p_core.images.mask`; waits for the engine."""
-        self.wait()
-        return importlib.import_module("p2p_core.images.mask")
 
     @property
     def ready(self) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 
 import gradio as gr
 
+from p2p_core import P2PError, load_recipe
+
 from .components.line import line
 from .controls import Controls, example_controls, read
 from .engine import Engine, NotReady
@@ -83,11 +85,11 @@ class Handlers:
         if storage:
             try:
                 data = json.loads(storage)
-                recipe = self.engine.core.load_recipe(data)
+                recipe = load_recipe(data)
                 levers, session.history = load_page(data)
                 yield from self.recipes.restore(session, recipe, clock, levers)
                 return
-            except (ValueError, RecursionError, self.engine.core.P2PError):  # of an older version, say
+            except (ValueError, RecursionError, P2PError):  # of an older version, say
                 pass
         if self.engine.bundled:
             yield from self._example(session, 0, clock)
@@ -184,7 +186,7 @@ class Handlers:
             return
         entry = session.history[n]
         if entry.source is None:  # the page was loaded again since
-            recipe = self.engine.core.load_recipe(entry.recipe)
+            recipe = load_recipe(entry.recipe)
             restored = yield from self.recipes.restore(session, recipe, wish.clock, entry.levers)
             if restored and session.current != n:
                 session.history[n] = session.history.pop()
@@ -264,9 +266,9 @@ class Handlers:
             **boards(session, reading),
         }
         source = session.source
-        if source is None or any(source.to_dict()[name] != value for name, value in settings.items()):
-            if not (yield from self.runner.run_generated(session, settings, clock)):
-                return
+        made = source is not None and settings.items() <= source.to_dict().items()
+        if not made and not (yield from self.runner.run_generated(session, settings, clock)):
+            return
         if n == 0 and self.engine.bundled:
             self.sessions.open_with(session.source)
         yield from self.runner.run_edit(session, clock)

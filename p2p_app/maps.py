@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from .engine import Engine
 from .sessions import Session
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
     from p2p_core import Source
@@ -51,16 +50,14 @@ def picked_word(session: Session, reading: Reading) -> Picked | None:
     return Picked(number, partners, look)
 
 
-def mean_map(source: Source, numbers: Sequence[int], step: int) -> Generator[int, None, np.ndarray]:
-    """The mean map of some words of a source, a step at a time so that it can be left. step 0: all steps."""
+def mean_map(source: Source, numbers: Sequence[int], step: int) -> Iterator[Any]:
+    """The mean map (h, w) of some words of a source up to each step, so that it can be left; the last one is
+    that of all steps. step: only this one, from 1; 0: all."""
     total: Any = 0.0
-    steps = [step - 1] if step else range(source.steps)
-    for i in steps:
+    for count, i in enumerate([step - 1] if step else range(source.steps), 1):
         for n in numbers:
             total = total + source.attention(n, step=i)
-        yield i
-    mean: np.ndarray = total / (len(steps) * len(numbers))
-    return mean
+        yield total / (count * len(numbers))
 
 
 def edited_source(session: Session) -> Source | None:

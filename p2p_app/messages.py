@@ -19,7 +19,7 @@ PAGE_FREED = (
 
 def source_memory(source: Source) -> str:
     """Where a source's recorded attention lies and how much it is."""
-    if not source.engine.cache.counts(source.key):
+    if not source.tiers:
         return f"source held as latents only, {megabytes(source.nbytes)}"
     return f"source in {source.where}, {megabytes(source.nbytes)}"
 

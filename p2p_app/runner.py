@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
+from p2p_core import P2PError
+
 from . import pictures
 from .components.compare import Pair
 from .components.line import line
@@ -26,11 +28,11 @@ from .messages import NO_SOURCE, PAGE_FREED, chips_value, edit_title, notes_of, 
 from .queue import Turns
 from .session_storage import levers, save_page
 from .sessions import Entry, Kind, Session, Sessions
-from .steps import Steps
 from .views import Update, boards, history_value, pair, read_session, shown_pair
 
 if TYPE_CHECKING:
     from p2p_core import Result, Source
+    from p2p_core.source import Steps
 
 log = logging.getLogger("p2p.ui")
 Updates = Generator[Update, None, None]  # what a handler gives
@@ -53,7 +55,7 @@ class Runner:
         """An error as the page says it."""
         if isinstance(error, NotReady):
             return f"The model could not be loaded. {error}"
-        if self.engine.ready and isinstance(error, self.engine.core.P2PError):
+        if self.engine.ready and isinstance(error, P2PError):
             return str(error)
         log.error("A handler failed", exc_info=error)
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
@@ -124,11 +126,11 @@ class Runner:
     # --- sources ------------------------------------------------------------------------------------
 
     def run_source(
-        self, session: Session, states: Any, clock: float, doing: str = "generating the source"
+        self, session: Session, run: Steps[Source], clock: float, doing: str = "generating the source"
     ) -> Generator[Update, None, bool]:
         """Record a source into the session. False if the page wanted something else meanwhile."""
         yield {"line": line("busy", f"{doing} …")}
-        source: Source | None = yield from self.run_steps(session, states, clock, doing, None, "source")
+        source = yield from self.run_steps(session, run, clock, doing, None, "source")
         if source is None:
             return False
         if source.inversion is None or self.engine.step_seconds is None:  # an inversion may have been stored
@@ -148,7 +150,7 @@ class Runner:
         wanted something else meanwhile."""
         source = self.sessions.find_generated(settings)
         if source is None:
-            if not (yield from self.run_source(session, self.engine.p2p.record(**settings), clock)):
+            if not (yield from self.run_source(session, self.engine.p2p.iter_generate(**settings), clock)):
                 return False
             self.sessions.add_generated(settings, session.source)
             return True
@@ -194,8 +196,8 @@ class Runner:
         edit = reading.edit
         if session.exact_edit is not None and session.exact_edit[0] == reading.key:
             edit = session.exact_edit[1]
-        states = self.engine.p2p.stream(source, edit)
-        result = yield from self.run_steps(session, states, clock, "editing", session.source_path)
+        run = self.engine.p2p.iter_edit(source, edit)
+        result = yield from self.run_steps(session, run, clock, "editing", session.source_path)
         if result is None:
             return
         if session.outdated(clock):  # since its last step; the engine keeps what it computed
@@ -210,7 +212,7 @@ class Runner:
 
     def _finished(self, session: Session, reading: Reading, result: Result) -> Update:
         """Everything that a finished edit changes on the page."""
-        recipe = self.engine.core.recipe_of(result).to_dict()
+        recipe = result.recipe().to_dict()
         before = session.sources()
         source, controls = result.source, reading.controls
         session.result, session.result_source = result, None
@@ -250,22 +252,21 @@ class Runner:
     def run_steps(
         self,
         session: Session,
-        states: Any,
+        run: Steps[T],
         clock: float,
         doing: str,
         before: str | None,
         kind: Kind = "edit",
-    ) -> Generator[Update, None, Any]:
-        """Run a generator of states with previews. Its result, or None if the page wants something else.
+    ) -> Generator[Update, None, T | None]:
+        """A run of the engine with previews. Its result, or None if the page wants something else.
 
         before: file of the picture that stands beside the previews; None: the preview itself.
         """
-        run: Steps[Any] = Steps(states)
         index = total = 0
         due = 0.0  # when the next preview is
         try:
             while not session.outdated(clock, kind):
-                state = run.next()
+                state = next(run, None)
                 if state is None:
                     return run.result
                 index, total = state.index, state.total

@@ -21,7 +21,7 @@ function build(b) {
       move(range);
     });
   range.addEventListener('input', () => move(range));
-  const image = (cls) => make('img', cls, null, { draggable: 'false' }); // the line is dragged, not the picture
+  const image = (cls) => make('img', cls, null, { draggable: 'false' }); // only the line is dragged
   b.append(image(''), image('over'), line, range);
   b.append(make('span', 'side before'), make('span', 'side after'));
 }

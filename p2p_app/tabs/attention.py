@@ -19,7 +19,6 @@ from ..maps import Picked, edited_source, map_over, mean_map, picked_word
 from ..messages import NO_SOURCE
 from ..runner import Runner, Updates
 from ..sessions import Session
-from ..steps import Steps
 from ..views import Update, shown_pair
 from ..wish import Wish
 
@@ -102,14 +101,15 @@ class AttentionTab:
     ) -> Generator[Update, None, Any]:
         """A map, or None if the page wants something else."""
         source = pictured()
-        if source is None:
+        if source is None or session.outdated(clock, "look"):
             return None
-        run = Steps(mean_map(source, numbers, step))
-        while not session.outdated(clock, "look"):
-            if run.next() is None:
-                return run.result
+        heat = None
+        for mean in mean_map(source, numbers, step):
+            heat = mean
             yield {}
-        return None
+            if session.outdated(clock, "look"):
+                return None
+        return heat
 
     @queued("edit")
     def only_there(self, wish: Wish) -> Updates:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 from PIL import Image
@@ -21,13 +21,14 @@ from ..guards import queued, reports_errors, settles
 from ..messages import NO_SOURCE
 from ..runner import Runner, Updates
 from ..sessions import Session
-from ..steps import Steps
 from ..views import Update, source_settings
 from ..wish import Wish
 
 if TYPE_CHECKING:
     from p2p_core import Source
+    from p2p_core.source import Steps
 
+T = TypeVar("T")
 SIDE = 160  # pixels of a cell
 EXPORT_SIDE = 256
 MIN_PROGRESS_SECONDS = 0.3
@@ -89,9 +90,9 @@ class ExploreTab:
             return
         cell = sheet.cells[n]
         if not same_source(cell.settings, sheet.source.to_dict()):
-            if session.source.origin is not None or cell.settings != session.source.to_dict():
-                if not (yield from runner.run_generated(session, dict(cell.settings), wish.clock)):
-                    return
+            made = session.source.origin is None and cell.settings == session.source.to_dict()
+            if not made and not (yield from runner.run_generated(session, dict(cell.settings), wish.clock)):
+                return
         elif session.source is not sheet.source:
             runner.set_source(session, sheet.source, sheet.source_path)
         controls = session.controls = cell.controls
@@ -175,7 +176,7 @@ class ExploreTab:
                 settings, group_source = todo[members[0]].settings, source
                 if not same_source(settings, source.to_dict()):
                     progress.step = step
-                    made = yield from self._run(progress, engine.p2p.record(**settings))
+                    made = yield from self._run(progress, engine.p2p.iter_generate(**settings))
                     if made is None:
                         return None
                     temporary.append(made)
@@ -184,7 +185,7 @@ class ExploreTab:
                 text = group_source.prompt.text
                 edits = [read(engine, text, todo[i].controls, steps).edit for i in members]
                 progress.step = step
-                results = yield from self._run(progress, engine.p2p.stream_many(group_source, edits))
+                results = yield from self._run(progress, engine.p2p.iter_edit_many(group_source, edits))
                 if results is None:
                     return None
                 step += steps * len(members)
@@ -204,12 +205,11 @@ class ExploreTab:
                 if made.key not in session.sources():
                     engine.p2p.forget(made)
 
-    def _run(self, progress: Progress, states: Any) -> Generator[Update, None, Any]:
+    def _run(self, progress: Progress, run: Steps[T]) -> Generator[Update, None, T | None]:
         """A run's result, telling how far it is; None if the page wanted something else."""
-        run: Steps[Any] = Steps(states)
         try:
             while not progress.session.outdated(progress.clock):
-                if run.next() is None:
+                if next(run, None) is None:
                     return run.result
                 progress.step += 1
                 if time.perf_counter() - progress.shown_at > MIN_PROGRESS_SECONDS:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
+
+from p2p_core import mask_text
+from p2p_core.images.mask import mask_array
 
 from .. import pictures
 from ..components.line import line
@@ -25,7 +27,7 @@ MIN_ALPHA = 0.02  # below it nothing is painted
 NOTHING = "Nothing is painted yet. Paint over what may change, or press Cancel."
 
 
-def mask_of(editor: Any, text_of: Callable[[np.ndarray], str]) -> str:
+def mask_of(editor: Any) -> str:
     """What is painted, as `mask_text` has it; "" where nothing is."""
     layers = editor.get("layers") if isinstance(editor, dict) else None
     painted: np.ndarray | None = None
@@ -37,7 +39,7 @@ def mask_of(editor: Any, text_of: Callable[[np.ndarray], str]) -> str:
             painted = coverage if painted is None else np.maximum(painted, coverage)
     if painted is None or painted.max() < MIN_ALPHA:
         return ""
-    return text_of(np.where(painted > 0.5, 1.0, 0.0) if painted.max() > 0.5 else painted)
+    return mask_text(np.where(painted > 0.5, 1.0, 0.0) if painted.max() > 0.5 else painted)
 
 
 def layer_of(mask: Any, size: tuple[int, int]) -> Image.Image:
@@ -64,7 +66,7 @@ class PaintTab:
         image = session.source.image if session.result is None else session.result.image
         picture = pictures.enlarged(image.convert("RGB"), CANVAS_PIXELS)
         text = session.controls.region.mask if session.controls is not None else ""
-        layers = [layer_of(self.runner.engine.masks.mask_array(text), picture.size)] if text else []
+        layers = [layer_of(mask_array(text), picture.size)] if text else []
         composite = picture.convert("RGBA")
         for layer in layers:
             composite.alpha_composite(layer)
@@ -82,7 +84,7 @@ class PaintTab:
     @queued("edit")
     def use(self, wish: Wish) -> Updates:
         """What is painted becomes the region."""
-        mask = mask_of(wish.values["painter"], self.runner.engine.masks.mask_text)
+        mask = mask_of(wish.values["painter"])
         if not mask:
             yield {"line": line("error", NOTHING)}
             return

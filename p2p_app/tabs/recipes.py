@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2p_core import load_recipe
+
 from ..components.line import line
 from ..controls import Controls, controls_of, read
 from ..guards import queued, reports_errors
@@ -61,7 +63,7 @@ class RecipesTab:
         if wish.session.result is None:
             yield {"recipe_json": "", "recipe_python": NO_RECIPE}
             return
-        recipe = self.runner.engine.core.recipe_of(wish.session.result)
+        recipe = wish.session.result.recipe()
         text = json.dumps(recipe.to_dict(), ensure_ascii=False, indent=2)
         yield {"recipe_json": text, "recipe_python": python_lines(recipe)}
 
@@ -77,7 +79,7 @@ class RecipesTab:
             megabytes = MAX_FILE_BYTES // 10**6
             yield {"line": line("error", f"A recipe's file has at most {megabytes} MB.")}
             return
-        recipe = self.runner.engine.core.load_recipe(file)
+        recipe = load_recipe(file)
         yield from self.restore(wish.session, recipe, wish.clock)
 
     @queued("source")
@@ -88,7 +90,7 @@ class RecipesTab:
         except (ValueError, RecursionError) as error:
             yield {"line": line("error", f"The recipe is not JSON ({error}).")}
             return
-        recipe = self.runner.engine.core.load_recipe(data)
+        recipe = load_recipe(data)
         yield from self.restore(wish.session, recipe, wish.clock)
 
     def restore(
@@ -99,7 +101,7 @@ class RecipesTab:
         levers: of the desk, where they are known.
         """
         engine, runner = self.runner.engine, self.runner
-        states = engine.p2p.recording_of(recipe)
+        states = engine.p2p.iter_source_of(recipe)
         prompt = [recipe.source["prompt"], *(edit.prompt for edit in recipe.edits)][-2]
         steps = recipe.source.get("steps", 50)
         controls, lost = controls_of(engine, prompt, recipe.edit, steps)
@@ -116,7 +118,7 @@ class RecipesTab:
             return False
         yield self.your_picture.controls_of(session, session.source)
         for edit in recipe.edits[:-1]:
-            earlier = engine.p2p.stream(session.source, edit)
+            earlier = engine.p2p.iter_edit(session.source, edit)
             result = yield from runner.run_steps(
                 session, earlier, clock, "an earlier edit", session.source_path, "source"
             )

@@ -86,7 +86,7 @@ class YourPictureTab:
         if not text:
             yield {"line": line("error", f"Say what the picture shows first. {HINT}")}
             return
-        states = engine.p2p.inverting(
+        states = engine.p2p.iter_invert(
             picture,
             text,
             method=METHODS.get(values["yours_method"], METHODS["direct"])[0],
@@ -141,7 +141,7 @@ class YourPictureTab:
             "prompt": example.prompt,
             "yours_examples": examples_value(YOURS, n),
         }
-        states = engine.p2p.inverting(
+        states = engine.p2p.iter_invert(
             path, example.source, steps=example.steps, guidance_scale=engine.guidance
         )
         if not (yield from self.runner.run_source(session, states, wish.clock, "inverting")):

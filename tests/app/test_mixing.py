@@ -34,6 +34,7 @@ from p2p_app.tabs.paint import layer_of, mask_of
 from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
+from p2p_core.source import Steps
 
 from .. import tiny
 from .visitor import boards, last, said, wish, words
@@ -138,8 +139,8 @@ def until(updates: Any, text: str) -> dict[str, Any]:
 def recordings(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The settings of every source that is generated from now on."""
     asked: list[dict[str, Any]] = []
-    record = handlers.engine.p2p.record
-    monkeypatch.setattr(handlers.engine.p2p, "record", lambda **k: asked.append(k) or record(**k))
+    record = handlers.engine.p2p.iter_generate
+    monkeypatch.setattr(handlers.engine.p2p, "iter_generate", lambda **k: asked.append(k) or record(**k))
     return asked
 
 
@@ -262,15 +263,15 @@ def test_a_wish_in_the_last_step_is_heard(handlers: Handlers, monkeypatch: pytes
 def p2p_stream(handlers: Handlers, monkeypatch: pytest.MonkeyPatch, late: Any) -> list[Any]:
     """`late` is called in the last step of the next edit. Gives the list of results it had by then."""
     p2p, found = handlers.engine.p2p, []
-    stream = p2p.stream
+    iter_edit = p2p.iter_edit
 
     def slow(source: Any, edit: Any) -> Any:
-        result = yield from stream(source, edit)
+        result = yield from iter_edit(source, edit)
         late()
         found.append(result)
         return result
 
-    monkeypatch.setattr(p2p, "stream", slow)
+    monkeypatch.setattr(p2p, "iter_edit", lambda source, edit: Steps(slow(source, edit)))
     return found
 
 
@@ -286,7 +287,7 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
     last(run)
     assert not folder.exists() and session._folder is None and not p2p.cache.size(key)
 
-    record = p2p.record
+    record = p2p.iter_generate
     made = []
 
     def slow(*args: Any, **settings: Any) -> Any:
@@ -295,7 +296,7 @@ def test_a_tab_closed_in_the_last_step_leaves_nothing(
         made.append(source)
         return source
 
-    monkeypatch.setattr(p2p, "record", slow)
+    monkeypatch.setattr(p2p, "iter_generate", lambda **settings: Steps(slow(**settings)))
     last(
         handlers.generate(
             wish(
@@ -953,7 +954,7 @@ def painted(box: tuple[int, int, int, int]) -> dict[str, Any]:
 
 
 def test_strokes_become_a_mask() -> None:
-    mask = mask_array(mask_of(painted((0, 0, 256, 512)), mask_text))
+    mask = mask_array(mask_of(painted((0, 0, 256, 512))))
     assert mask.shape == (128, 128) and mask[:, :64].all() and not mask[:, 64:].any()
     for nothing in (
         None,
@@ -963,7 +964,7 @@ def test_strokes_become_a_mask() -> None:
         {"layers": ["x"]},
         5,
     ):
-        assert mask_of(nothing, mask_text) == ""
+        assert mask_of(nothing) == ""
 
 
 def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
@@ -975,13 +976,11 @@ def test_a_painted_region_is_used_and_wiped(handlers: Handlers) -> None:
     session = handlers.sessions.get("me")
     assert not used["painting"]["visible"] and used["region"]["mask"]
     assert session.result.mask[:, 0].all() and not session.result.mask[:, -1].any()
-    assert (
-        mask_of({"layers": [layer_of(mask_array(used["region"]["mask"]), (512, 512))]}, mask_text)
-        == (used["region"]["mask"])
-    )
+    layer = layer_of(mask_array(used["region"]["mask"]), (512, 512))
+    assert mask_of({"layers": [layer]}) == used["region"]["mask"]
     line = session.line
     again = last(handlers.paint.open(wish(handlers)))["painter"]["value"]
-    assert mask_of(again, mask_text) == used["region"]["mask"], "what is painted is there to be changed"
+    assert mask_of(again) == used["region"]["mask"], "what is painted is there to be changed"
     assert "Paint over" in said({"line": session.line})
     assert last(handlers.paint.close(wish(handlers)))["line"] == line
     none = last(handlers.paint.use(wish(handlers, 1.5, painter={"layers": []}, **boards(CASTLE))))
