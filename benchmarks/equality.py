@@ -73,7 +73,7 @@ def resumed(p2p: PromptToPrompt, asked: Table) -> Result:
     """The edit after it was stopped half way."""
     p2p.forget_edits()
     source = p2p.generate(PROMPT, **asked)
-    for state in (states := p2p.stream(source, EDIT)):
+    for state in (states := p2p.iter_edit(source, EDIT)):
         if state.index >= source.steps // 2:
             states.close()
             break

@@ -87,7 +87,7 @@ def run(name: str, task: str, steps: int) -> Table:
         table: Table = {"weights": weights, "dtype": str(p2p.dtype).removeprefix("torch.")}
         if p2p.device.type == "cuda" and task == ALONE:
             torch.cuda.reset_peak_memory_stats()
-        states = p2p.record(PROMPT, seed=1, steps=steps, guidance_scale=GUIDANCE)
+        states = p2p.iter_generate(PROMPT, seed=1, steps=steps, guidance_scale=GUIDANCE)
         if task == GENERATE:
             final_latents(states)
         elif task != ALONE:
@@ -99,7 +99,7 @@ def run(name: str, task: str, steps: int) -> Table:
             elif task == OFFLOADED:
                 p2p.edit(source, EDIT)
             else:
-                final_latents(p2p.stream(source, EDIT))
+                final_latents(p2p.iter_edit(source, EDIT))
             if task == DEVICE:
                 table["shares"] = shares(source)
                 table["source"] = source.nbytes

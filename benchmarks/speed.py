@@ -126,7 +126,7 @@ def against_side_by_side(p2p: PromptToPrompt, source: Source, rounds: int, warm_
 
     def ours() -> None:
         p2p.forget_edits()
-        last["ours"] = final_latents(p2p.stream(source, EDIT))
+        last["ours"] = final_latents(p2p.iter_edit(source, EDIT))
 
     def literal() -> None:  # as the paper writes it, and as the tests compare: column by column
         side_by_side.sample(pipe, texts, source.latents[:1], controls, **asked)
@@ -194,7 +194,7 @@ def cost_of_recording(p2p: PromptToPrompt, source: Source, rounds: int, warm_up:
         )
 
     def recorded() -> None:
-        final_latents(p2p.record(PROMPT, steps=N, guidance_scale=GUIDANCE, latents=x_T))
+        final_latents(p2p.iter_generate(PROMPT, steps=N, guidance_scale=GUIDANCE, latents=x_T))
 
     times = Times(rounds, warm_up, diffusers=diffusers, generate=recorded)
     return {
@@ -235,7 +235,7 @@ def first_preview(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
             ("window", EDIT.replace(cross_steps=0.5 + 0.02 * r)),
         ):
             begun = time.perf_counter()
-            states = p2p.stream(source, edit)
+            states = p2p.iter_edit(source, edit)
             p2p.preview(next(states))
             if r >= 0:  # one before, that isn't counted
                 seconds[what].append(time.perf_counter() - begun)
@@ -252,7 +252,7 @@ def costs(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
     def seconds(of: Source, edits: list[Edit]) -> float:
         def run() -> None:
             p2p.forget_edits()
-            states, left = p2p.stream_many(of, edits), len(edits) * of.steps
+            states, left = p2p.iter_edit_many(of, edits), len(edits) * of.steps
             for _ in states:
                 left -= 1
                 if not left:  # to the last step, but not to the pictures
@@ -321,7 +321,7 @@ def tiers(p2p: PromptToPrompt, steps: int, rounds: int) -> list[Table]:
 
             def edited(other: PromptToPrompt = other, source: Source = source) -> None:
                 other.forget_edits()
-                final_latents(other.stream(source, EDIT))
+                final_latents(other.iter_edit(source, EDIT))
 
             times = Times(rounds, False, edit=edited)
             table.append(
@@ -343,7 +343,7 @@ def compiled(p2p: PromptToPrompt, source: Source, rounds: int) -> Table:
 
     def edit(name: str) -> None:
         p2p.forget_edits()
-        last[name] = final_latents(p2p.stream(source, EDIT))
+        last[name] = final_latents(p2p.iter_edit(source, EDIT))
 
     plain = Times(rounds, True, plain=lambda: edit("plain"))
     regions = compile_regions(p2p.pipe.unet)
