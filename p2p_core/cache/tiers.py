@@ -134,17 +134,22 @@ class TieredCache:
         """Number of steps held for one source."""
         return len(set().union(*(held.held(source) for held in self._tiers.values())))
 
+    def counts(self, source: str) -> dict[str, int]:
+        """Number of steps of a source in each tier that holds some; the first tier counts where several do."""
+        seen: set[int] = set()
+        counts = {}
+        for tier, held in self._tiers.items():
+            if new := held.held(source) - seen:
+                counts[tier] = len(new)
+                seen |= new
+        return counts
+
     def where(self, source: str, N: int) -> str:
         """Where the N steps of a source lie, for people."""
         cuda = self.device.type == "cuda"
         names = {"device": "GPU memory" if cuda else "CPU memory", "disk": "disk"}
         names["host"] = "CPU memory" if cuda else "host memory"
-        seen: set[int] = set()
-        counts = {}
-        for tier, held in self._tiers.items():
-            if new := held.held(source) - seen:
-                counts[names[tier]] = len(new)
-                seen |= new
+        counts = {names[tier]: n for tier, n in self.counts(source).items()}
         if not counts:
             return "latents only"
         if len(counts) == 1:
