@@ -26,7 +26,7 @@ CROP = 128
 HELD = 48  # held-out pictures that figures are taken of
 PEAK = 6e-4  # learning rate
 NOISE = 0.05  # added to latents, whose spread is about 1
-SIZE = 3e-3  # weight of the mean square of the free channels, which could drown the noise else
+LARGEST = 2.0  # free channels beyond it are held back: they could drown the noise else
 ANCHOR = 0.3
 EMA = 0.999
 EVERY = 10  # minutes between figures, and between checkpoints
@@ -80,7 +80,8 @@ def train(run: Run, device: torch.device, *, first: Path, batch: int, part: int,
         y = vae.decode(z + NOISE * noise).sample
         apart = F.mse_loss(z[:, :ANCHORED], anchor)
         error = loss_of(x, y)
-        loss = error + ANCHOR * apart + SIZE * z[:, ANCHORED:].square().mean()
+        beyond = (z[:, ANCHORED:].abs() - LARGEST).clamp_min(0)
+        loss = error + ANCHOR * apart + 0.1 * beyond.square().mean()
         return loss, torch.stack([error.detach(), apart.detach()])
 
     def save() -> None:

@@ -1,5 +1,5 @@
 """From the first edition (128 px, 8 channels) to the second (256 px, 16): networks that begin as the first
-edition's, seen through one more level; nobody listens to the new channels yet.
+edition's, seen through one more level, with new channels that are only just heard.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def widen_vae(new: AutoencoderKL, first: AutoencoderKL, noise: float) -> Autoenc
     _identity(new.post_quant_conv)
     new.post_quant_conv.weight[:old, :old] = first.post_quant_conv.weight
     new.post_quant_conv.bias[:old] = first.post_quant_conv.bias
-    dec.conv_in.weight.zero_()
+    dec.conv_in.weight[:, old:] *= 0.5  # heard a little: with 0 neither side would learn to use them
     dec.conv_in.weight[:, :old] = first.decoder.conv_in.weight
     dec.conv_in.bias.copy_(first.decoder.conv_in.bias)
     for name in ("mid_block", "conv_norm_out", "conv_out"):
