@@ -52,15 +52,10 @@ class PromptToPrompt(Engine):
 
     def __init__(self, pipe: Any, *, model_name: str = "", **options: Unpack[Options]) -> None:
         device, cache_dtype = choose_device(options.get("device")), options.get("cache_dtype")
-        model = Model(
-            pipe,
-            device,
-            choose_dtype(options.get("dtype"), device),
-            model_name or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__),
-            options.get("preview_vae"),
-            options.get("offload", False),
-            options.get("compiled", False),
-        )
+        dtype, preview_vae = choose_dtype(options.get("dtype"), device), options.get("preview_vae")
+        name = model_name or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
+        offload, compiled = options.get("offload", False), options.get("compiled", False)
+        model = Model(pipe, device, dtype, name, preview_vae, offload, compiled)
         record_dtype = None if cache_dtype is None else choose_dtype(cache_dtype, device)
         folder, inversions = options.get("cache_folder"), options.get("inversions")
         budgets = tier_budgets(options.get("cache_bytes"), model.device, folder)
@@ -96,13 +91,7 @@ class PromptToPrompt(Engine):
     def map_layers(self, source: Source) -> dict[str, tuple[str, ...]]:
         """The cross-attention layers in groups, such as "down 16 x 16", in order of execution: what
         `Source.attention` takes as `sites`."""
-        groups: dict[str, tuple[str, ...]] = {}
-        for layer in self.model.sites:
-            if layer.kind == "cross":
-                h, w = layer.grid(self.check_source(source).latent_size)
-                name = f"{layer.name.split('_')[0]} {h} x {w}"
-                groups[name] = (*groups.get(name, ()), layer.name)
-        return groups
+        return self.store.map_layers(self.check_source(source).latent_size)
 
     def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
         """What `edit` would do to a source of `source_prompt`, without running the model."""

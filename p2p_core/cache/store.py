@@ -125,6 +125,16 @@ class AttentionStore:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
         return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a layer and step
 
+    def map_layers(self, size: Size) -> dict[str, tuple[str, ...]]:
+        """See `PromptToPrompt.map_layers`."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for layer in self.model.sites:
+            if layer.kind == "cross":
+                h, w = layer.grid(size)
+                name = f"{layer.name.split('_')[0]} {h} x {w}"
+                groups[name] = (*groups.get(name, ()), layer.name)
+        return groups
+
     def _chosen(self, sites: Layers, size: Size) -> tuple[AttentionLayer, ...]:
         if sites is None:
             return map_sites(self.model.sites, size)

@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..cache.keys import key_of
-from ..engine import Engine, Start
+from ..engine import Engine
 from ..prompt import Prompt
 from ..sampler import Sampler
 from ..source import Inversion, Source, Steps, StepState
+from ..start import Start
 from .methods import check_memory, ddim_steps, null_text
 from .store import InversionStore
 

@@ -161,7 +161,7 @@ def find_preview_vae(which: Any, two: bool) -> Any:
         except (OSError, LocalEntryNotFoundError, HfHubHTTPError, ValueError):
             return None
     try:
-        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
+        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if which == "auto":  # half a download: previews are only a little coarser without
             return None
@@ -235,7 +235,7 @@ def _reporting(repo: str, on_progress: Progress | None) -> Any:
     """A tqdm class that also tells `on_progress`."""
     from tqdm.auto import tqdm
 
-    class Reporting(tqdm):  # type: ignore[misc]
+    class Reporting(tqdm):
         def update(self, n: float | None = 1) -> bool | None:
             shown_ = super().update(n)
             if on_progress and self.total:

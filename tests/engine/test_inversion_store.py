@@ -264,10 +264,10 @@ def test_another_type_is_another_way(tmp_path: Path) -> None:
 def test_the_budget_can_be_set(tmp_path: Path) -> None:
     small = PromptToPrompt(tiny.pipeline(), inversions=tmp_path, inversion_bytes=0)
     small.invert(PICTURE, PROMPT, steps=2)
-    assert small.shelf is not None and small.shelf.nbytes == 0
+    assert small.inversions is not None and small.inversions.nbytes == 0
     large = PromptToPrompt(tiny.pipeline(), inversions=tmp_path, inversion_bytes=np.int64(1 << 20))
     large.invert(PICTURE, PROMPT, steps=2)
-    assert large.shelf is not None and 0 < large.shelf.nbytes < 1 << 20
+    assert large.inversions is not None and 0 < large.inversions.nbytes < 1 << 20
     for wrong in (-1, 1.5, "1 GB", True):
         with pytest.raises(P2PError, match="inversion_bytes"):
             PromptToPrompt(tiny.pipeline(), inversions=tmp_path, inversion_bytes=wrong)
