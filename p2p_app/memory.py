@@ -13,7 +13,7 @@ import gc
 import sys
 import time
 
-EVERY = 2.0  # seconds
+MIN_SECONDS = 2.0  # between two collections
 _last = 0.0
 
 
@@ -29,7 +29,7 @@ def settle() -> None:
 def give_back() -> None:
     """Free what only cycles hold, and ask the C library for what is free, where it can be asked."""
     global _last
-    if time.monotonic() - _last < EVERY:
+    if time.monotonic() - _last < MIN_SECONDS:
         return
     _last = time.monotonic()
     gc.collect()

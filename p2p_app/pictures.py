@@ -11,11 +11,11 @@ from PIL import Image
 
 from p2p_core.assets import folder
 
-SMALLEST_SIDE = 512
+MIN_SIDE_PIXELS = 512
 FOLDER = folder("pictures")
 
 
-def enlarged(image: Image.Image, side: int = SMALLEST_SIDE) -> Image.Image:
+def enlarged(image: Image.Image, side: int = MIN_SIDE_PIXELS) -> Image.Image:
     """Small pictures at least `side` pixels high, smoothly: browsers would blur or block them."""
     factor = -(-side // image.height)
     if factor <= 1:
