@@ -15,7 +15,7 @@ from diffusers import UNet2DConditionModel
 from matplotlib.figure import Figure
 
 from benchmarks import equality, gpu, memory, models, speed, speed_report
-from p2p_core.cache.tiers import Tiers
+from p2p_core.cache.tiers import TieredCache
 
 
 def test_the_speed_benchmark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,10 +154,10 @@ def test_every_dtype_has_the_same_random_weights(monkeypatch: pytest.MonkeyPatch
 
 def test_equality_keeps_no_source_for_later() -> None:
     """At SDXL's size in float32 one of them has gigabytes."""
-    before = {id(x) for x in gc.get_objects() if isinstance(x, Tiers)}
+    before = {id(x) for x in gc.get_objects() if isinstance(x, TieredCache)}
     for n, _ in zip(range(6), equality.rows("tiny", 2), strict=False):
         gc.collect()
-        held = [x.nbytes for x in gc.get_objects() if isinstance(x, Tiers) and id(x) not in before]
+        held = [x.nbytes for x in gc.get_objects() if isinstance(x, TieredCache) and id(x) not in before]
         assert sum(held) == 0, n
 
 
