@@ -17,13 +17,13 @@ V = TypeVar("V")
 class RecordCache(Generic[V]):
     """(source, step) -> record. Evicts the least recently used source, its latest steps first.
 
-    evicted(source, step, record, nbytes) hears of each that has to go.
+    evicted(source, step, record) hears of each that has to go.
 
     Windows start at step 0, so the latest steps are the ones that an edit is least likely to need. That
     holds within one source too: one that is larger than the budget keeps its first steps.
     """
 
-    def __init__(self, budget: int, evicted: Callable[[str, int, V, int], None] | None = None) -> None:
+    def __init__(self, budget: int, evicted: Callable[[str, int, V], None] | None = None) -> None:
         self.budget = budget
         self.nbytes = 0
         self._evicted = evicted
@@ -50,7 +50,7 @@ class RecordCache(Generic[V]):
             while self.nbytes > self.budget:
                 first = next(iter(self._sources))
                 last = max(self._sources[first])
-                gone.append((first, last, *self._pop(first, last)))
+                gone.append((first, last, self._pop(first, last)[0]))
         for one in gone if self._evicted else ():
             self._evicted(*one)  # type: ignore[misc]
 

@@ -135,7 +135,7 @@ class TieredCache:
         return len(set().union(*(held.held(source) for held in self._tiers.values())))
 
     def counts(self, source: str) -> dict[str, int]:
-        """Number of steps of a source in each tier that holds some; the first tier counts where several do."""
+        """Number of steps of a source in each tier that holds some; a step counts in the first that has it."""
         seen: set[int] = set()
         counts = {}
         for tier, held in self._tiers.items():
@@ -185,7 +185,7 @@ class TieredCache:
             return x
         return (x.clamp(-MAX_FLOAT16, MAX_FLOAT16) if self.store == torch.float16 else x).to(self.store)
 
-    def _move_down(self, tier: str, source: str, step: int, record: AttentionRecord, nbytes: int) -> None:
+    def _move_down(self, tier: str, source: str, step: int, record: AttentionRecord) -> None:
         """Put what a tier has no room for into the next one that has."""
         if tier == "disk" and self.disk:
             self.disk.remove(source, step)

@@ -67,7 +67,7 @@ class Processor:
         attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
-        attention_mask: None = None,
+        attention_mask: None = None,  # noqa: ARG002 - diffusers passes it by name
         p2p: AttentionContext | None = None,
     ) -> Tensor:
         """hidden_states (B, N, C), encoder_hidden_states (B, S, d) -> (B, N, C). Nothing is ever masked."""
