@@ -201,7 +201,7 @@ def test_what_cannot_be_done_beside_hooks_is_told(tmp_path: Path) -> None:
     cpu_offload(pipe.unet, CPU)
     cpu_offload(pipe.vae, torch.device("meta"))
     with pytest.raises(
-        errors.UnsupportedModel, match=r"runs the parts .* on cpu and meta.*expected one device"
+        errors.UnsupportedModel, match=r"runs parts of this pipeline on cpu and meta.*expected one device"
     ):
         PromptToPrompt(pipe)
     pipe, options = tiny.pipeline(), {"onload_device": CPU, "offload_device": CPU}
