@@ -135,7 +135,7 @@ class TieredCache:
         return len(set().union(*(held.held(source) for held in self._tiers.values())))
 
     def counts(self, source: str) -> dict[str, int]:
-        """Number of steps of a source in each tier that holds some; a step counts in the first that has it."""
+        """Number of steps of a source in each tier that holds some, each step in its first tier."""
         seen: set[int] = set()
         counts = {}
         for tier, held in self._tiers.items():
