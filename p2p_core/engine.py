@@ -138,7 +138,7 @@ class Engine:
             negative_prompt=start.negative.text,
             height=start.size[0] * self.model.factor,
             width=start.size[1] * self.model.factor,
-            image=self._states.image(key, b"", lambda: self.decode(latents[-1])),
+            image=self._states.image(key, b"", lambda: self.decode(latents[-1], final=True)),
             latents=latents,
             seconds=time.perf_counter() - begun,
             key=key,
@@ -200,16 +200,16 @@ class Engine:
         return after
 
     def _result(self, source: Source, plan: Plan, state: StepState, computed: int, begun: float) -> Result:
-        image = source.image
+        image = source.image.copy()
         if not plan.changes_nothing:
             key = (source.key, plan.digest(source.steps))
-            image = self._states.image(*key, lambda: self.decode(state.latents))
+            image = self._states.image(*key, lambda: self.decode(state.latents, final=True))
         mask = None if state.mask is None else state.mask.float().cpu().numpy()
         if mask is not None and plan.edit.blend is not None and plan.edit.blend.keep_pixels:
             image = over(image, source.pixels, mask)
         return Result(
             image=image,
-            latents=state.latents[0],
+            latents=state.latents[0].clone(),
             plan=plan,
             mask=mask,
             steps_total=source.steps,
@@ -243,10 +243,10 @@ class Engine:
 
     # --- pictures, maps, memory ---------------------------------------------------------------------
 
-    def decode(self, latents: Tensor) -> Image.Image:
-        """Latents (C, h, w) or (1, C, h, w) -> picture."""
+    def decode(self, latents: Tensor, *, final: bool = False) -> Image.Image:
+        """Latents (C, h, w) or (1, C, h, w) -> picture. final: see `Model.decode`."""
         with self.lock:
-            return self.model.decode(latents)
+            return self.model.decode(latents, final)
 
     def preview(self, state: StepState) -> Image.Image:
         """A quick picture of where a run is heading."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -48,6 +48,11 @@ class StepState:
         tensors = (self.latents, self.denoised, self.mask, *sums)
         return sum(t.nbytes for t in tensors if t is not None)
 
+    def copy(self) -> StepState:
+        """The same state in memory of its own, because what is handed out is the caller's."""
+        tensors = {"latents": self.latents, "denoised": self.denoised, "mask": self.mask}
+        return replace(self, **{name: x.clone() for name, x in tensors.items() if x is not None})
+
 
 OnStep = Callable[[StepState], None] | None
 
@@ -67,7 +72,7 @@ class Steps(Generic[T]):
 
     def __next__(self) -> StepState:
         try:
-            return next(self._states)
+            return next(self._states).copy()
         except StopIteration as end:
             if not self._results and end.value is not None:
                 self._results.append(end.value)

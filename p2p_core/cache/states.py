@@ -45,12 +45,15 @@ class StateCache:
         self._states.put((source.key, plan.digest(state.index)), state, state.nbytes)
 
     def image(self, key: str, digest: bytes, make: Callable[[], Image.Image]) -> Image.Image:
-        """The picture of a source's or an edit's end: the one that is known, or the one that `make` gives."""
+        """The picture of a source's or an edit's end: the one that is known, or the one that `make` gives.
+
+        A copy, because it is the caller's, who may draw on it.
+        """
         image = self._images.get((key, digest))
         if image is None:
             image = make()
             self._images.put((key, digest), image, 3 * image.width * image.height)
-        return image
+        return image.copy()
 
     def drop(self, source: str) -> None:
         """Forget every edit of the source with this key."""

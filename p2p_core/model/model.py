@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import AttentionContext, AttentionLayer
-from ..errors import BadLatents, BadSize, UnsupportedModel, shown
+from ..errors import BadLatents, BadSize, P2PError, UnsupportedModel, shown
 from ..prompt import Prompt
 from ..sampler import is_guided
 from ..schedulers import check_scheduler
@@ -223,10 +223,16 @@ class Model:
         return t if t.device.type == self.device.type else t.to(self.device)
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Image.Image:
-        """Latents (C, h, w) or (1, C, h, w) -> picture. In tiles where the device's memory is low."""
+    def decode(self, latents: Tensor, final: bool = False) -> Image.Image:
+        """Latents (C, h, w) or (1, C, h, w) -> picture. In tiles where the device's memory is low.
+
+        final: of a run's end, which raises `P2PError` instead of a black picture where numbers overflow.
+        """
         z = latents.reshape(1, *latents.shape[-3:])
         pixels = self.vae.decode(z)
+        if final:
+            _check_finite(z, "The model", self.dtype)
+            _check_finite(pixels, "The autoencoder", self.vae.dtype)
         if self.preview_vae is None and not self.previews_by_decoding:
             self._linear.learn(z.to(self.device), pixels)
         return self.vae.picture(pixels)
@@ -250,6 +256,19 @@ class Model:
 
     def layers(self) -> Mapping[AttentionLayer, Any]:
         return self._layers
+
+
+def _check_finite(x: Tensor, part: str, dtype: torch.dtype) -> None:
+    if not bool(x.isfinite().all()):
+        half = dtype == torch.float16
+        raise P2PError(
+            f"{part} gives numbers that are NaN or infinite, which would be a black picture; expected finite "
+            + (
+                "ones. float16 overflows with some models: dtype='bf16' or 'fp32' doesn't."
+                if half
+                else "ones. A weight of the model is broken, or a fader is far too large."
+            )
+        )
 
 
 def compile_regions(unet: Any) -> int:
