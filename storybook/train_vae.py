@@ -24,7 +24,7 @@ from .widen import widen_vae
 
 CROP = 128
 HELD = 48  # held-out pictures that figures are taken of
-PEAK = 6e-4  # learning rate
+PEAK = 2.5e-4  # learning rate
 NOISE = 0.05  # added to latents, whose spread is about 1
 LARGEST = 2.0  # free channels beyond it are held back: they could drown the noise else
 ANCHOR = 0.3
@@ -59,7 +59,7 @@ def train(run: Run, device: torch.device, *, first: Path, batch: int, part: int,
     vae = widen_vae(make(), teacher, NOISE).to(device).train()
     averaged = copy.deepcopy(vae).eval().requires_grad_(False)
     parameters = list(vae.parameters())
-    optimizer = torch.optim.AdamW(parameters, PEAK, betas=(0.9, 0.95), weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.AdamW(parameters, PEAK, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     state = run.resume()
     if state:
         vae.load_state_dict(state["vae"])
