@@ -50,8 +50,8 @@ class StepState:
 
     def copy(self) -> StepState:
         """The same state in memory of its own, because what is handed out is the caller's."""
-        tensors = {"latents": self.latents, "denoised": self.denoised, "mask": self.mask}
-        return replace(self, **{name: x.clone() for name, x in tensors.items() if x is not None})
+        denoised, mask = (None if x is None else x.clone() for x in (self.denoised, self.mask))
+        return replace(self, latents=self.latents.clone(), denoised=denoised, mask=mask)
 
 
 OnStep = Callable[[StepState], None] | None
