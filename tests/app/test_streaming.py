@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 from typing import Any
 
 import gradio as gr
@@ -29,6 +30,7 @@ UPDATES = {
 SEQUENCES = st.lists(st.fixed_dictionaries({}, optional=UPDATES).filter(bool), max_size=6)
 
 
+@functools.cache  # an app takes Gradio a third of a second; what a page changes is its session's
 def made(kind: type[gr.Blocks]) -> tuple[gr.Blocks, dict[str, Any], Any]:
     """A small app, its components by name, and the function that has them all as outputs."""
     with kind() as demo:
