@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2p_core import Blend, Edit, PromptToPrompt, Source
+from p2p_core import Blend, Edit, PromptToPrompt, Source, prompt_to_prompt
 from p2p_core.attention import (
     AttentionContext,
     AttentionRecord,
@@ -22,6 +22,7 @@ from p2p_core.attention import (
     Term,
     attend,
 )
+from p2p_core.cache.store import needed
 from p2p_core.model.unet_attention import find_attention_layers, installed
 from p2p_core.plan import make_plan
 from reference import side_by_side
@@ -539,3 +540,17 @@ def test_every_site_fires_once_a_call(eps: PromptToPrompt) -> None:
         recorded = call.recorded.cross[site.name][0].q if site.kind == "cross" else None
         recorded = call.recorded.self_[site.name][0] if recorded is None else recorded
         assert recorded.shape[:2] == (1, h * w)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_algorithm_1_from_the_start_is_what_the_engine_gives(p2p: PromptToPrompt, name: str) -> None:
+    """`prompt_to_prompt.edit`, with nothing cached but the source's records."""
+    edit, _, _ = CASES[name]
+    source = p2p.generate(HOUSE, seed=3, steps=N, guidance_scale=SCALE)
+    plan, dm = p2p.plan(HOUSE, edit, steps=N), p2p.dm(source)
+    records = (p2p.store.of(source, i, needed(plan.steps[i], source.latent_size)) for i in range(N))
+    states = list(prompt_to_prompt.edit(dm, source, plan, records))
+    assert [state.index for state in states] == list(range(1, N + 1))
+    expected = p2p.edit(source, edit)
+    assert torch.equal(states[-1].latents[0], expected.latents)
+    assert (states[-1].mask is None) == (expected.mask is None)
