@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from .edit import Edit
-from .errors import BadRecipe, shown
+from .errors import BadInput, shown
 
 CHUNK = "p2p"
 VERSION = 1
@@ -50,10 +50,12 @@ class Recipe:
 
 
 def write_png(path: str | Path, image: Image.Image, recipe: Recipe) -> Path:
-    """Write a picture with its recipe as PNG. Returns the path."""
+    """Write a picture with its recipe as PNG. Returns the path. Raises `BadInput` for another suffix."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise BadInput(f"A recipe is kept in a PNG, so the name ends in .png; got {shown(path.name)}.")
     info = PngImagePlugin.PngInfo()
     info.add_itxt(CHUNK, recipe.to_json())
-    path = Path(path)
     image.save(path, format="PNG", pnginfo=info)
     return path
 
@@ -61,7 +63,7 @@ def write_png(path: str | Path, image: Image.Image, recipe: Recipe) -> Path:
 def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     """The recipe in a PNG that `save` wrote, in a JSON file, or in the object it holds.
 
-    Raises `BadRecipe` for files that hold none; the edit's own error if it is not valid.
+    Raises `BadInput` for files that hold none; the edit's own error if it is not valid.
     """
     data: Any = source
     if isinstance(source, (str, Path)):
@@ -69,12 +71,15 @@ def load_recipe(source: str | Path | Mapping[str, Any]) -> Recipe:
     edits = data.get("edits") if isinstance(data, Mapping) else None
     settings = data.get("source") if isinstance(data, Mapping) else None
     if not isinstance(edits, list) or not edits or not isinstance(settings, Mapping):
-        raise BadRecipe(f'A recipe has "model", "source" and "edits"; got {shown(data)}.')
+        raise BadInput(f'A recipe has "model", "source" and "edits"; got {shown(data)}.')
+    version = data.get(CHUNK, VERSION)
+    if version != VERSION:
+        raise BadInput(f"This recipe is of version {shown(version)}; expected {VERSION}, the one known here.")
     fields = _SOURCE_FIELDS | (_PICTURE_FIELDS if "picture" in settings else set())
     if set(settings) - fields or not isinstance(settings.get("prompt"), str):
-        raise BadRecipe(f"A recipe's source has {', '.join(sorted(fields))}; got {shown(settings)}.")
+        raise BadInput(f"A recipe's source has {', '.join(sorted(fields))}; got {shown(settings)}.")
     if not isinstance(settings.get("picture", ""), str):
-        raise BadRecipe(f"A recipe's picture is a PNG in base64; got {shown(settings['picture'])}.")
+        raise BadInput(f"A recipe's picture is a PNG in base64; got {shown(settings['picture'])}.")
     return Recipe(
         model=str(data.get("model", "")),
         source=dict(settings),
@@ -89,10 +94,10 @@ def _read(path: Path) -> Any:
         with Image.open(path) as image:
             text = image.info.get(CHUNK)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadRecipe(f"{path.name} can't be read as a PNG or JSON recipe ({error}).") from None
+        raise BadInput(f"{path.name} can't be read as a PNG or JSON recipe ({error}).") from None
     if text is None:
-        raise BadRecipe(f"{path.name} holds no recipe; expected a PNG saved by p2p.")
+        raise BadInput(f"{path.name} holds no recipe; expected a PNG saved by p2p.")
     try:
         return json.loads(text)
     except ValueError:
-        raise BadRecipe(f"The recipe in {path.name} is not JSON.") from None
+        raise BadInput(f"The recipe in {path.name} is not JSON.") from None

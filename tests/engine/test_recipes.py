@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from p2p_core import Edit, PromptToPrompt, Source, load_recipe
+from p2p_core.errors import BadInput
 
 
 def test_a_saved_picture_holds_its_recipe(p2p: PromptToPrompt, source: Source, tmp_path: Path) -> None:
@@ -34,3 +36,19 @@ def test_a_chain_of_edits_is_one_recipe(eps: PromptToPrompt, tmp_path: Path) -> 
     result = eps.edit(eps.generate(**recipe.source), recipe.edits[0])
     again = eps.edit(result.as_source(), recipe.edits[1])
     assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
+
+
+@pytest.mark.parametrize("name", ["edit.jpg", "edit.webp", "edit"])
+def test_a_recipe_is_not_written_as_png_under_another_name(
+    p2p: PromptToPrompt, source: Source, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(BadInput, match=r"ends in \.png; got 'edit"):
+        p2p.edit(source, Edit("a red castle")).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("version", [2, "1", None])
+def test_recipes_of_other_versions_are_refused(p2p: PromptToPrompt, source: Source, version: object) -> None:
+    recipe = p2p.edit(source, Edit("a red castle")).recipe()
+    with pytest.raises(BadInput, match=r"version .*; expected 1"):
+        load_recipe({**recipe.to_dict(), "p2p": version})
