@@ -69,30 +69,11 @@ def word_maps(
 def maps_over_steps(picture: Source | Result, word: str | int, *, columns: int = 8) -> Figure:
     """The map of one word in some of the steps, noisiest first (the paper's Figure 4, bottom)."""
     source = picture if isinstance(picture, Source) else picture.as_source()
-    panels = [(f"step {i + 1}", source.attention(word, step=i)) for i in _even_steps(source, columns)]
+    steps = sorted(
+        {round(float(i)) for i in np.linspace(0, source.steps - 1, columns)}
+    )  # first and last, evenly
+    panels = [(f"step {i + 1}", source.attention(word, step=i)) for i in steps]
     return grid(source.image, panels, columns=len(panels))
-
-
-def words_over_steps(
-    picture: Source | Result, words: Sequence[int], *, columns: int = 6, sites: Layers = None
-) -> Figure:
-    """A row a word: its maps in some of the steps, then its mean over all (both halves of Figure 4).
-
-    words: word numbers. sites: see `Source.attention`.
-    """
-    source = picture if isinstance(picture, Source) else picture.as_source()
-    steps = _even_steps(source, columns)
-    panels = []
-    for n in words:
-        text = source.prompt.words[n].text
-        panels += [(f"{text} \u00b7 {i + 1}", source.attention(n, step=i, sites=sites)) for i in steps]
-        panels.append((f"{text} \u00b7 mean", source.attention(n, sites=sites)))
-    return grid(source.image, panels, columns=len(steps) + 1)
-
-
-def _even_steps(source: Source, n: int) -> list[int]:
-    """At most n steps at even distances, the first and the last among them."""
-    return sorted({round(float(i)) for i in np.linspace(0, source.steps - 1, n)})
 
 
 def grid(image: Image.Image, panels: Sequence[tuple[str, Map]], columns: int) -> Figure:

@@ -226,7 +226,8 @@ class PromptToPrompt(Engine):
     ) -> Steps[Source]:
         """`invert` step by step: iterate over the states, then `result` is the source."""
         size, factor = self.model.latent_size(height, width), self.model.factor
-        if self.model.texts.two and check_method(method) in ("null_text", "negative_prompt"):
+        method = check_method(method)
+        if self.model.texts.two and method in ("null_text", "negative_prompt"):
             raise BadInput(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
         x, y = center
         request = Picture(
@@ -236,7 +237,7 @@ class PromptToPrompt(Engine):
             sampler=self.store.sampler(steps, check_inverse_sampler(sampler)),
             guidance_scale=check_guidance_scale(guidance_scale),
             size=size,
-            method=check_method(method),
+            method=method,
             fit=fit,
             center=(float(x), float(y)),
         )
