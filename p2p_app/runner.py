@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 
 from p2p_core import P2PError
+from p2p_core.recipe import write_png
 
 from . import pictures
 from .components.compare import Pair
@@ -28,6 +29,7 @@ from .messages import NO_SOURCE, PAGE_FREED, chips_value, edit_title, notes_of, 
 from .queue import Turns
 from .session_storage import levers, save_page
 from .sessions import Entry, Kind, Session, Sessions
+from .sheets import write_card
 from .views import Update, boards, history_value, pair, read_session, shown_pair
 
 if TYPE_CHECKING:
@@ -218,7 +220,8 @@ class Runner:
         session.result, session.result_source = result, None
         name = "-".join(controls.prompt.lower().split())[:40]
         name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
-        file = result.save(session.path(f"{name}.png"))
+        file = write_png(session.path(f"{name}.png"), pictures.enlarged(result.image), result.recipe())
+        card = write_card(result, session.path(f"{name}-card.jpg"))
         session.result_path = pictures.shown(result.image, session.path("after.png"))
         if session.shows_edit:
             session.remember(
@@ -245,6 +248,7 @@ class Runner:
             "timeline": controls.timeline.replace(run=run),
             "history": history_value(session),
             "download": gr.update(value=str(file), interactive=True),
+            "card": gr.update(value=str(card), interactive=True),
         }
 
     # --- steps --------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ YOURS_INPUTS = (
     "steps", "guidance", "negative",
 )  # fmt: skip
 BOARDS = ("line", "chips", "desk", "timeline", "region", "look")
-PICTURE = (*BOARDS, "picture", "history", "download", "storage")
+PICTURE = (*BOARDS, "picture", "history", "download", "card", "storage")
 YOURS = (
     "source_tabs", "yours_prompt", "yours_compare", "yours_picture", "yours_method", "yours_fit",
     "yours_crop", "yours_x", "yours_y", "yours_note",

@@ -1,4 +1,4 @@
-"""Attention maps, masks, strips and sheets as pictures: PIL images and matplotlib Figures.
+"""Attention maps and masks as pictures: PIL images and matplotlib Figures.
 
 pyplot is not used: it keeps every figure, and a server would run out of memory.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from .source import Layers, Result, Source
 
@@ -89,76 +89,3 @@ def grid(image: Image.Image, panels: Sequence[tuple[str, Map]], columns: int) ->
         axis.imshow(np.asarray(overlay(image, heat)))
         axis.set_title(title.replace("$", r"\$"), fontsize=10, color=TITLE_COLOR)  # no TeX from prompts
     return figure
-
-
-def strip(
-    images: Sequence[Image.Image], captions: Sequence[str] | None = None, *, gap: int = 6
-) -> Image.Image:
-    """Pictures side by side on white, with a caption below each."""
-    if not images:
-        raise ValueError("A strip needs at least one picture; got none.")
-    height = max(image.height for image in images)
-    below = 20 if captions else 0
-    width = sum(image.width for image in images) + gap * (len(images) - 1)
-    sheet = Image.new("RGB", (width, height + below), "white")
-    draw, font, x = ImageDraw.Draw(sheet), ImageFont.load_default(12), 0
-    for n, image in enumerate(images):
-        sheet.paste(image, (x, 0))
-        if captions:
-            text = captions[n]
-            while text and draw.textlength(text, font) > image.width:
-                text = text[:-1]
-            draw.text((x + image.width / 2, height + 4), text, "#444444", font, anchor="ma")
-        x += image.width + gap
-    return sheet
-
-
-def sheet(
-    images: Sequence[Image.Image], captions: Sequence[str], *, columns: int, title: str = "", gap: int = 6
-) -> Image.Image:
-    """Pictures in rows on white, with a caption below each and a title above."""
-    if not images or columns < 1:
-        raise ValueError(f"A sheet needs pictures and columns; got {len(images)} and {columns}.")
-    rows = [
-        strip(images[i : i + columns], captions[i : i + columns], gap=gap)
-        for i in range(0, len(images), columns)
-    ]
-    above = 26 if title else 0
-    whole = Image.new(
-        "RGB", (max(row.width for row in rows), above + sum(row.height + gap for row in rows) - gap), "white"
-    )
-    if title:
-        ImageDraw.Draw(whole).text((2, 4), title, "#222222", ImageFont.load_default(14))
-    y = above
-    for row in rows:
-        whole.paste(row, (0, y))
-        y += row.height + gap
-    return whole
-
-
-def animation(
-    images: Sequence[Image.Image], *, between: int = 6, hold: int = 260, step: int = 45
-) -> tuple[list[Image.Image], list[int]]:
-    """Frames from the first picture to the last and back, and the milliseconds that each is shown.
-
-    Between two pictures lie `between` mixtures of them, of `step` ms each, eased by 3 u^2 - 2 u^3. A picture
-    is shown for `hold` ms, the first and the last twice as long.
-    """
-    if not images:
-        raise ValueError("An animation needs at least one picture; got none.")
-    first = images[0].convert("RGB")
-    path = [first, *(image.convert("RGB").resize(first.size) for image in images[1:])]
-    ends = {0, len(path) - 1}
-    order = [*range(len(path)), *range(len(path) - 2, 0, -1)]
-    frames: list[Image.Image] = []
-    times: list[int] = []
-    for here, there in zip(order, [*order[1:], order[0]], strict=True):
-        frames.append(path[here])
-        times.append(2 * hold if here in ends else hold)
-        if here == there:
-            continue
-        for i in range(1, between + 1):
-            u = i / (between + 1)
-            frames.append(Image.blend(path[here], path[there], 3 * u * u - 2 * u**3))
-            times.append(step)
-    return frames, times

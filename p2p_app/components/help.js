@@ -21,6 +21,7 @@ const HELP = {
   '#apply': 'draw the edit: only what the words change is drawn anew (Enter)',
   '#download':
     'the edit as a PNG that holds its whole recipe: drop it under Take away to have everything back',
+  '#card': 'before and after side by side, over their prompts, to show to others',
   '#line .text': 'recomputed: steps drawn anew for this edit; reused: steps that were known already',
   '#picture input': 'drag to compare before and after',
   '#use-paint': 'only what is painted may change',

@@ -30,6 +30,7 @@ class EditCard:
     chips: Chips
     line: Line
     download: gr.DownloadButton
+    card: gr.DownloadButton
     painting: gr.Column
     painter: gr.ImageEditor
     use_paint: gr.Button
@@ -52,8 +53,9 @@ def edit_words(first_prompt: str, chips: dict[str, Any], hello: str) -> Parts:
         board = Chips(chips, elem_id="chips")
         with gr.Column(elem_id="line-row", min_width=0):
             status = Line(line("idle", hello), elem_id="line")
-            save = download("save PNG", "download")
-    return {"prompt": prompt, "apply": apply, "chips": board, "line": status, "download": save}
+            save, both = download("save PNG", "download"), download("card", "card")
+    words = {"prompt": prompt, "apply": apply, "chips": board, "line": status}
+    return {**words, "download": save, "card": both}
 
 
 def painting_area() -> Parts:

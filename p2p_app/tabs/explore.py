@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 from PIL import Image
 
-from .. import pictures
+from .. import pictures, sheets
 from ..axes import Axis, Cell, Settings, Sheet, axes, cells
 from ..components.desk import DeskValue, silent_words
 from ..components.explore import MAX_CELLS, CellValue, ExploreValue
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SIDE = 160  # pixels of a cell
-EXPORT_SIDE = 256
+EXPORT_SIDE, LOOP_SIDE = 256, 512
 MIN_PROGRESS_SECONDS = 0.3
 KINDS = ("png", "gif", "webp")
 
@@ -78,7 +78,7 @@ class ExploreTab:
         if sheet is None:
             return
         yield {"explore": sheet_value(sheet, self._with_axes(session, explore))}
-        for kind, path in export(self.runner.engine.figures, sheet, session):
+        for kind, path in export(sheet, session):
             yield {f"sheet_{kind}": gr.update(value=str(path), interactive=True)}
 
     @queued("source")
@@ -252,20 +252,20 @@ def sheet_value(sheet: Sheet, explore: ExploreValue) -> ExploreValue:
     )
 
 
-def export(figures: Any, sheet: Sheet, session: Session) -> Iterator[tuple[str, Path]]:
-    """The sheet as a PNG with captions, and as animations there and back, by `KINDS`."""
+def export(sheet: Sheet, session: Session) -> Iterator[tuple[str, Path]]:
+    """The sheet as a PNG with captions, and as loops there and back, by `KINDS`."""
     path = session.path("sheet.png")
     large = [pictures.enlarged(image, EXPORT_SIDE) for image in sheet.images]
     names = [", ".join(cell.captions) for cell in sheet.cells]
     title = sheet.along + (f" and {sheet.down}" if sheet.down else "")
-    whole: Image.Image = figures.sheet(large, names, columns=sheet.columns, title=title)
+    whole = sheets.sheet(large, names, columns=sheet.columns, title=title)
     whole.save(path)
     yield "png", path
-    frames, times = figures.animation(large)
+    frames, times = sheets.loop([pictures.enlarged(image, LOOP_SIDE) for image in sheet.images], names)
     options: dict[str, Any] = {"save_all": True, "duration": times, "loop": 0}
     path = session.path("sheet.gif")
     # One palette for all frames: a palette for each takes most of the time, and flickers.
-    palette = whole.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT)
+    palette = sheets.strip(frames[:: len(frames) // 8 + 1]).quantize(255, Image.Quantize.MEDIANCUT)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     flat[0].save(path, append_images=flat[1:], optimize=False, **options)
     yield "gif", path

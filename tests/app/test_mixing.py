@@ -32,7 +32,7 @@ from p2p_app.tabs.attention import DEFAULT_LAYERS, VIEWS
 from p2p_app.tabs.explore import export
 from p2p_app.tabs.paint import layer_of, mask_of
 from p2p_app.wiring import stamped
-from p2p_core import Blend, Edit, PromptToPrompt, figures, load_recipe, mask_text
+from p2p_core import Blend, Edit, PromptToPrompt, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
 from p2p_core.source import Steps
 
@@ -452,7 +452,7 @@ def test_an_animation_has_one_palette_for_all_its_frames() -> None:
     cells = [Cell(controls=Controls(), settings={}, captions=(str(n),)) for n in range(4)]
     sheet = Sheet(source=None, source_path="", cells=cells, images=images, columns=4, along="x", down="")
     session = Session(key="x")
-    path = next(path for kind, path in export(figures, sheet, session) if kind == "gif")
+    path = next(path for kind, path in export(sheet, session) if kind == "gif")
     colors: set[tuple[int, int, int]] = set()
     with Image.open(path) as animation:
         assert animation.n_frames > 8 and animation.info["loop"] == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -45,12 +44,6 @@ def test_prompts_are_no_tex(eps: PromptToPrompt) -> None:
 
     source = eps.generate(r"a $\frac{1}$ ${x} house", steps=2)
     figures.word_maps(source).savefig(BytesIO(), format="png")
-
-
-def test_a_strip_of_pictures() -> None:
-    assert figures.strip([GREY, GREY], ["one", "a caption that is far too long for it"]).size == (134, 68)
-    with pytest.raises(ValueError, match="at least one"):
-        figures.strip([])
 
 
 def test_no_pyplot() -> None:
