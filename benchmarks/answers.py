@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from p2p_core import Source
-from storybook.draw import regions, render, subject_mask
+from storybook.draw import SIDE, regions, render, subject_mask
 from storybook.judge import PRESENT, Judge
 from storybook.scenes import ATTRIBUTES, DEGREES, Scene
 
@@ -39,7 +39,7 @@ def kept(task: Task, after: Reading, before: Reading) -> bool:
 
 
 def may_change(task: Task) -> np.ndarray:
-    """Where the ideal edit differs from the drawing it starts from, a little wider: (128, 128) bool."""
+    """Where the ideal edit differs from the drawing it starts from, a little wider: (SIDE, SIDE) bool."""
     if task.local:
         one, two = (subject_mask(s, task.layout) > 0 for s in (task.source, task.target))
         return widened(one | two)
@@ -47,14 +47,14 @@ def may_change(task: Task) -> np.ndarray:
     return widened(np.abs(before - after).max(-1) > 12)
 
 
-def seen(reading: Reading, above: float, size: int = 128) -> np.ndarray:
+def seen(reading: Reading, above: float, size: int = SIDE) -> np.ndarray:
     """Where the judge sees the subject: (size, size) bool."""
     cells = reading["mask"] > above
     return np.kron(cells, np.ones((size // len(cells),) * 2, bool))
 
 
 def changing(task: Task, readings: Sequence[Reading], *, drawn: bool) -> np.ndarray:
-    """Where an edit may change a picture, a little wider: (128, 128) bool.
+    """Where an edit may change a picture, a little wider: (SIDE, SIDE) bool.
 
     Of drawings it is known. In generated pictures it is where the judge sees the subject in any of them, the
     source being the first; all but the source's subject of a new place; and everything of other edits.
@@ -64,7 +64,7 @@ def changing(task: Task, readings: Sequence[Reading], *, drawn: bool) -> np.ndar
     if task.kind == "place":
         return widened(~seen(readings[0], 0.5))
     if not task.local:
-        return np.ones((128, 128), bool)
+        return np.ones((SIDE, SIDE), bool)
     return widened(np.any([seen(r, 0.3) for r in readings], axis=0))
 
 
@@ -133,7 +133,7 @@ def fader_row(
 ) -> Row:
     """One source's fader: correlation of c with the degree, and what else moves where c is in 0..2.
 
-    region: where the word itself may change the picture, (128, 128) bool; the rest is compared with the
+    region: where the word itself may change the picture, (SIDE, SIDE) bool; the rest is compared with the
     picture at c = 1. None: it isn't known.
     """
     at_one = FADERS.index(1.0)
@@ -160,7 +160,7 @@ def fader_row(
 
 
 def fader_region(scene: Scene, word: str, layout: int) -> np.ndarray:
-    """Where all there can be of a word of degree changes a drawing, a little wider: (128, 128) bool."""
+    """Where all there can be of a word of degree changes a drawing, a little wider: (SIDE, SIDE) bool."""
     return widened(regions(scene.but(**{word: 1.0}), layout)[word])
 
 

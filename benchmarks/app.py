@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from p2p_app.examples import STEPS
 from tests.app_fixtures import browser, served
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,7 +151,8 @@ def page_text(result: dict[str, Any]) -> str:
         (f"after {held[-1][0]}", f"{held[-1][1]:.0f} MB"),
     ]
     text = (
-        "# How the app feels\n\n`python -m benchmarks.app`, the bundled model, 30 steps, headless Chromium "
+        "# How the app feels\n\n"
+        f"`python -m benchmarks.app`, the bundled model, {STEPS} steps, headless Chromium "
     )
     text += f"and the server on the same {result['cores']} cores.\n\n| what | measured |\n|---|--:|\n"
     return text + "".join(f"| {name} | {value} |\n" for name, value in rows)

@@ -40,7 +40,7 @@ from storybook.scenes import DEGREES
 
 from .answers import FADERS, WORDS_OF, Row, fader_region, fader_row, map_rows, measured
 from .answers import may_change as may_change  # for benchmarks.inversion
-from .edits_report import fader_figure, figure, page
+from .edits_report import AUTO, fader_figure, figure, page
 from .edits_tuning import METHODS, PICTURES, best, known, map_threshold
 from .studio import Studio
 from .tasks import KINDS, LOCAL, SOURCES, Setting, Task, by_source, fader_scenes, map_scenes, tasks
@@ -116,6 +116,10 @@ def edits_of_source(
         for method, setting in methods(task, PICTURES[0 if drawn else 1]).items()
         if wanted is None or method in wanted
     ]
+    if wanted is None or AUTO in wanted:
+        asked += [
+            (i, AUTO, studio.p2p.suggest(source, caption(task.target))) for i, task in enumerate(group)
+        ]
     made: list[dict[str, np.ndarray]] = [{} for _ in group]
     for (i, method, _), picture in zip(asked, studio.edited(source, [e for *_, e in asked]), strict=True):
         made[i][method] = picture
@@ -203,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--faders", type=int, default=6, help="scenes for each word of degree")
     parser.add_argument("--maps", type=int, default=4, help="drawings for each word that is seldom there")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, help="only these kinds of edit")
-    parser.add_argument("--methods", nargs="*", choices=("same seed", *METHODS), help="only these rows")
+    parser.add_argument("--methods", nargs="*", choices=("same seed", *METHODS, AUTO), help="only these rows")
     parser.add_argument("--name", default="edits", help="of the files that are written")
     parser.add_argument("--work", type=Path, help="folder to keep parts in: a run that was stopped goes on")
     parser.add_argument(

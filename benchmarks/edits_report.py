@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from storybook.captions import caption
-from storybook.draw import render
+from storybook.draw import SIDE, render
 
 from .tasks import SOURCES, Task
 
@@ -50,6 +50,7 @@ COLUMNS = {
     "structure to ideal": "structure to the ideal",
 }
 MAIN = ("same seed", "cross", "cross + self", "cross + self + blend")
+AUTO = "auto"  # settings by `suggest`, which isn't told the kind of edit
 FIGURE_ROWS = 9
 
 
@@ -203,7 +204,7 @@ def page(result: Mapping[str, Any]) -> str:
         )
     text += "\n## Generated pictures\n\n"
     text += rows(
-        [r for r in generated if r["method"] in MAIN],
+        [r for r in generated if r["method"] in (*MAIN, AUTO)],
         [n for n in COLUMNS if "ideal" not in n],
         settings["best"]["generated"],
     )
@@ -212,7 +213,7 @@ def page(result: Mapping[str, Any]) -> str:
         "The last two rows of each edit are the measures' own ends: the source left as it is, and the ideal\n"
         "after the autoencoder, which no edit can beat.\n\n"
     )
-    some = [r for r in drawings if r["method"] in MAIN or r["method"].startswith("(")]
+    some = [r for r in drawings if r["method"] in (*MAIN, AUTO) or r["method"].startswith("(")]
     order = {kind: i for i, kind in enumerate(dict.fromkeys(r["kind"] for r in drawings))}
     some.sort(key=lambda r: (order[r["kind"]], r["method"].startswith("(")))
     text += rows(some, [*COLUMNS], settings["best"]["drawings"])
@@ -241,11 +242,8 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def figure(examples: Sequence[tuple[Task, np.ndarray, Mapping[str, np.ndarray]]]) -> Image.Image:
-    """Drawing, its source, each method, the ideal: evenly picked from the list, one edit a row.
-
-    Drawings are drawn at 256 pixels, the model's own pictures of 128 are enlarged.
-    """
-    side, line = 256, 24
+    """Drawing, its source, each method, the ideal: evenly picked from the list, one edit a row."""
+    side, line = SIDE, 24
     examples = examples[:: max(1, -(-len(examples) // FIGURE_ROWS))]
     titles = ("drawing", "through the VAE", *MAIN, "ideal")
     sheet = Image.new("RGB", (len(titles) * side, line + len(examples) * (side + line)), "white")

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
-from storybook.judge import Judge
+from storybook.judge import Judge, as_input
 
 Mask = np.ndarray  # (H, W) bool
 
 
-def widened(mask: Mask, pixels: int = 4) -> Mask:
+def widened(mask: Mask, pixels: int = 8) -> Mask:
     """The mask and all within `pixels` of it: a decoder blurs a little over every border."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
@@ -39,13 +39,12 @@ def ssim(a: np.ndarray, b: np.ndarray, where: Mask | None = None) -> float:
 
 @torch.no_grad()
 def structure(judge: Judge, a: np.ndarray, b: np.ndarray, where: Mask | None = None) -> float:
-    """Distance of the judge's features: 1 - cosine per cell of 4 x 4 pixels, mean where the mask is true.
+    """Distance of the judge's features: 1 - cosine per cell, mean where the mask is true.
 
     Made as LPIPS is (Zhang et al. 2018: unit-normalised features of a network, compared cell by cell), with
     the judge as the network: it knows this world's shapes and was trained on renders only.
     """
-    x = torch.stack([torch.from_numpy(np.array(p)) for p in (a, b)])
-    one, two = judge.low(x.permute(0, 3, 1, 2).float() / 127.5 - 1)
+    one, two = judge.low(torch.stack([as_input(a), as_input(b)]))
     distance = 1 - F.cosine_similarity(one, two, dim=0)
     if where is None:
         return float(distance.mean())

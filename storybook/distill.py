@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .captions import training_caption
-from .common import Lanes, Run, rate
+from .common import Lanes, Run, autocast, rate
 from .latents import Latents
 from .unet import scheduler, times, token_ids
 
@@ -84,6 +84,7 @@ def train(
     part: int,
     peak: float,
     seed: int,
+    bf16: bool,
     steps: int | None = None,
     substeps: int = 3,
 ) -> None:
@@ -114,12 +115,14 @@ def train(
         empty = words(token_ids(tokenizer, [""]).to(device))[0]
 
     def losses(x_t: Tensor, ids: Tensor, t: Tensor, t_next: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), autocast(device, bf16):
             text = words(ids)[0]
             both = torch.cat([empty.expand_as(text), text])
 
             def guided(x: Tensor, time: Tensor) -> Tensor:
-                without, said = teacher(torch.cat([x, x]), torch.cat([time, time]), both).sample.chunk(2)
+                without, said = (
+                    teacher(torch.cat([x, x]), torch.cat([time, time]), both).sample.float().chunk(2)
+                )
                 return without + w.view(-1, 1, 1, 1) * (said - without)
 
             if steps is None:
@@ -127,8 +130,9 @@ def train(
             else:
                 x_next = several_steps(guided, x_t, t, t_next, bars, substeps)
                 target = velocity_between(x_t, x_next, _level(bars, t), _level(bars, t_next))
-        out = student(x_t, t, text, timestep_cond=scale_embedding(w)).sample
-        error = (out - target).square().mean()
+        with autocast(device, bf16):
+            out = student(x_t, t, text, timestep_cond=scale_embedding(w)).sample
+        error = (out.float() - target).square().mean()
         return error, error.detach()
 
     def save() -> None:

@@ -16,6 +16,7 @@ from .places import Light, draw_place, draw_season
 from .scenes import DEGREES, Layout, Scene, layout
 from .subjects import draw_subject, floats
 
+SIDE = 256  # pixels of a picture
 PALETTE: dict[str, Color] = {
     "red": (214, 52, 48),
     "orange": (242, 140, 36),
@@ -32,8 +33,6 @@ SKY: dict[str, tuple[Color, Color]] = {
     "night": ((16, 20, 58), (50, 60, 118)),
 }
 FOG: dict[str, Color] = {"day": (226, 232, 238), "sunset": (244, 206, 188), "night": (92, 100, 138)}
-
-
 RAINBOW: tuple[Color, ...] = (
     (238, 92, 84), (250, 162, 70), (252, 222, 92), (112, 196, 108), (92, 150, 230), (152, 108, 206),
 )  # fmt: skip
@@ -94,7 +93,7 @@ class Pen:
         return builder.detach()
 
 
-def render(scene: Scene, seed: int, size: int = 128, hand: Callable[[skia.Canvas], Pen] = Pen) -> np.ndarray:
+def render(scene: Scene, seed: int, size: int = SIDE, hand: Callable[[skia.Canvas], Pen] = Pen) -> np.ndarray:
     """The picture of a scene, (size, size, 3) uint8 RGB. hand: what makes the pen that draws it."""
     L = layout(seed)
     pixels, canvas = _canvas(size)
@@ -116,14 +115,14 @@ def render(scene: Scene, seed: int, size: int = 128, hand: Callable[[skia.Canvas
     return _styled(image, scene.style, L, size)
 
 
-def subject_mask(scene: Scene, seed: int, size: int = 128) -> np.ndarray:
+def subject_mask(scene: Scene, seed: int, size: int = SIDE) -> np.ndarray:
     """Where the subject stands, the others of a crowd too: (size, size) float32 in 0..1."""
     pixels, canvas = _canvas(size)
     _subject(canvas, Pen(canvas, flat=(255, 255, 255)), scene, layout(seed))
     return pixels[..., 3].astype(np.float32) / 255
 
 
-def regions(scene: Scene, seed: int, size: int = 128) -> dict[str, np.ndarray]:
+def regions(scene: Scene, seed: int, size: int = SIDE) -> dict[str, np.ndarray]:
     """Where each word of a scene is seen: word -> (size, size) bool.
 
     The subject's word, its colour and "fluffy" have the subject's shape, the place has the ground and what

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .draw import render
+from .draw import SIDE, render
 from .hand import render_roughly
 from .scenes import EVEN_SHARES, Scene, sample
 
-SIDE = 256
 SHARD = 1000  # pictures in a file
 OFTEN = 1.5  # words of degree, as `scenes.sample` has it
 ROUGH_EVERY = 5  # of this many files one is by another hand

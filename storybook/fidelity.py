@@ -10,12 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .draw import render
+from .draw import SIDE, render
 from .judge import Judge
 from .scenes import ATTRIBUTES, Scene
 from .vae import steepness
-
-SIDE = 256  # pictures of other sizes are scaled to it
 
 
 def drawings(scenes: Sequence[Scene], seed: int) -> list[Image.Image]:

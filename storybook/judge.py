@@ -24,6 +24,7 @@ from .scenes import ANIMALS, ATTRIBUTES, DEGREES, LEAST, WEATHERS
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "judge"
 WEIGHTS = FOLDER / "judge.safetensors"
 PRESENT = LEAST / 2  # a degree above this counts as there
+SIDE = 128  # of a picture as it is read, whatever its own is
 MASK = 32  # side of the subject's mask
 
 
@@ -32,7 +33,7 @@ def _block(c_in: int, c_out: int, stride: int) -> nn.Sequential:
 
 
 class Judge(nn.Module):
-    """(B, 3, 128, 128) in -1..1 -> logits per attribute, degrees in 0..1, logits of the subject's mask."""
+    """(B, 3, SIDE, SIDE) in -1..1 -> logits per attribute, degrees in 0..1, logits of the subject's mask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class Judge(nn.Module):
         """(n, 672): what the heads read from."""
         return torch.cat(
             [
-                self._read(torch.stack([_as_input(p) for p in pictures[i : i + 64]]))[0]
+                self._read(torch.stack([as_input(p) for p in pictures[i : i + 64]]))[0]
                 for i in range(0, len(pictures), 64)
             ]
         )
@@ -85,7 +86,7 @@ class Judge(nn.Module):
     @torch.no_grad()
     def read(self, pictures: Sequence[Image.Image | np.ndarray]) -> list[dict[str, Any]]:
         """Per picture: the word of each attribute, the degrees (0..1), and `mask` (32, 32) in 0..1."""
-        x = torch.stack([_as_input(p) for p in pictures])
+        x = torch.stack([as_input(p) for p in pictures])
         readings: list[dict[str, Any]] = []
         for batch in x.split(64):
             out = {k: v.float() for k, v in self(batch).items()}
@@ -96,11 +97,11 @@ class Judge(nn.Module):
         return readings
 
 
-def _as_input(picture: Image.Image | np.ndarray) -> Tensor:
-    """(3, 128, 128) in -1..1 of a picture of any size."""
+def as_input(picture: Image.Image | np.ndarray) -> Tensor:
+    """(3, SIDE, SIDE) in -1..1 of a picture of any size."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
-    if image.size != (128, 128):
-        image = image.resize((128, 128), Image.Resampling.BICUBIC)
+    if image.size != (SIDE, SIDE):
+        image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -120,7 +121,7 @@ def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, 
     from .scenes import sample
 
     rng = np.random.default_rng(seed)
-    pictures = np.empty((count, 3, 128, 128), np.uint8)
+    pictures = np.empty((count, 3, SIDE, SIDE), np.uint8)
     words = np.empty((count, len(ATTRIBUTES)), np.int64)
     degrees = np.empty((count, len(DEGREES)), np.float32)
     masks = np.empty((count, MASK, MASK), np.float32)
@@ -142,7 +143,7 @@ def _dataset(count: int, seed: int, *, held_out: bool = False) -> tuple[Tensor, 
                 amounts.pop("fluffy", None)
             scene = scene.but(**amounts)
         layout = int(rng.integers(1 << 40))
-        pictures[i] = render(scene, layout).transpose(2, 0, 1)
+        pictures[i] = render(scene, layout, SIDE).transpose(2, 0, 1)
         words[i] = [values.index(getattr(scene, name)) for name, values in ATTRIBUTES.items()]
         degrees[i] = [getattr(scene, name) for name in DEGREES]
         masks[i] = subject_mask(scene, layout, MASK)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from .draw import render
+from .draw import SIDE, render
 from .scenes import Scene
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pictures"
-SIDE = 256
 PICTURES = {  # name: (scene, layout)
     "house": (Scene(subject="house", color="red", place="field"), 12),
     "boat": (Scene(subject="boat", color="blue", place="beach"), 4),

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .captions import caption
 from .scenes import Scene
 
+SIDE = 192  # of a picture on the contact sheet
 HEAD = """# How well the bundled model draws
 
 Made by `python -m storybook.evaluate --count {prompts} --steps {steps} --guidance {guidance_scale:g}{more}`;
@@ -81,18 +82,18 @@ def page(result: dict[str, Any]) -> str:
 
 def contact_sheet(scenes: Sequence[Scene], images: Sequence[Image.Image], columns: int = 8) -> Image.Image:
     """All pictures in the order they were made, each over its prompt."""
-    side, line, gap = 128, 30, 6
+    side, line, gap = SIDE, 30, 6
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + line + gap) + gap), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(9)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for i, (scene, image) in enumerate(zip(scenes, images, strict=True)):
         x, y = gap + i % columns * (side + gap), gap + i // columns * (side + line + gap)
-        sheet.paste(image.resize((side, side)), (x, y))
+        sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (x, y))
         pen.multiline_text((x, y + side + 2), wrapped(caption(scene), font, side), "#444", font, spacing=0)
     return sheet
 
 
-def wrapped(text: str, font: Any, width: int, lines: int = 3) -> str:
+def wrapped(text: str, font: Any, width: int, lines: int = 2) -> str:
     """The text in lines no wider than `width` pixels."""
     done = [""]
     for word in text.split():

@@ -14,6 +14,9 @@ from .scenes import Scene
 from .tokenizer import LENGTH
 from .unet import scheduler
 
+# Timesteps. More noise moves what is in a picture, and a decoder that must guess where draws softly.
+NOISED = (40, 221)
+
 
 @torch.no_grad()
 def softened(
@@ -22,11 +25,11 @@ def softened(
     scenes: list[Scene],
     device: torch.device,
     *,
-    steps: int = 4,
+    steps: int = 3,
     guidance_scale: float = 5.0,
     seed: int = 0,
 ) -> Tensor:
-    """Latents as the run's UNet makes them: z (n, C, 16, 16), noised to a timestep in 100..500, and brought
+    """Latents as the run's UNet makes them: z (n, C, 16, 16), noised to a timestep in `NOISED`, and brought
     back in a few steps of DDIM with guidance, as when a picture is made.
 
     Such latents keep z's picture but are softer, the more so the more noise there was.
@@ -46,7 +49,7 @@ def softened(
     for first in range(0, len(z), 16):
         x0, some = z[first : first + 16], scenes[first : first + 16]
         text = torch.cat([embedded([""] * len(x0)), embedded([caption(s) for s in some])])
-        top = int(torch.randint(100, 501, (), generator=generator))
+        top = int(torch.randint(*NOISED, (), generator=generator))
         levels = [round(top * (steps - k) / steps) for k in range(steps)]
         noise = torch.randn(x0.shape, generator=generator)
         for t in levels:

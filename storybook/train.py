@@ -1,7 +1,7 @@
 """Train the bundled model from scratch: `python -m storybook.train`.
 
-Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae, latents, unet, decoder (of
-the VAE alone, with a critic, also from latents as the UNet makes them), export. Not among the usual ones are
+Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae (its encoder), latents,
+unet, decoder (with a critic, also from latents as the UNet makes them), export. Not among the usual ones are
 guided and fast, which teach a UNet of one row and of few steps, and carry, for a run whose tokenizer is older
 than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps
 its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can
@@ -28,8 +28,8 @@ CARRY = "carry"  # not of a training from scratch: a newer tokenizer under the t
 # beside it, 25 minutes; not yet run.
 PRESETS: dict[str, dict[str, float]] = {
     "cpu": {
-        "pictures": 14_000, "vae_minutes": 90, "vae_batch": 16, "latents": 60_000, "unet_minutes": 600,
-        "batch": 32, "rate": 4e-4, "decoder_minutes": 90, "decoder_pictures": 2_000, "part": 4,
+        "pictures": 4_000, "vae_minutes": 8, "vae_batch": 16, "latents": 60_000, "unet_minutes": 600,
+        "batch": 32, "rate": 4e-4, "decoder_minutes": 90, "decoder_pictures": 6_000, "part": 8,
         "distill_minutes": 120,
     },
     "gpu": {
@@ -112,25 +112,28 @@ def main() -> None:
         elif clock and stage in STUDENTS:
             distill.train(
                 clock, device,
-                batch=args.batch, part=args.part, peak=args.rate / 2, seed=args.seed, steps=STUDENTS[stage],
+                batch=args.batch, part=args.part, peak=args.rate / 2, seed=args.seed, bf16=bf16,
+                steps=STUDENTS[stage],
             )  # fmt: skip
         elif clock:
             made = partial(soft.softened, run, device=device) if (run / "unet").exists() else None
             train_decoder.train(
                 clock, device,
                 pictures=args.decoder_pictures, batch=max(2, args.vae_batch // 2),  # whole ones, not quarters
-                part=max(1, args.part // 4), seed=args.seed, softened=made,
+                part=max(1, args.part // 4), seed=args.seed, bf16=bf16, softened=made,
             )  # fmt: skip
         elif stage == "export":
             export.write(run, args.out)
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """bfloat16 pays on GPUs and on CPUs with AMX; on others it is ten times slower."""
+    """bfloat16 pays on GPUs and CPUs that multiply it (AMX, AVX-512); on others it is ten times slower."""
     if device.type == "cuda":
         return True
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    return "AMX" in capabilities or bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+    return any(
+        getattr(torch.cpu, name, lambda: False)()
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
 
 
 if __name__ == "__main__":

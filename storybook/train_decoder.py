@@ -13,18 +13,19 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .common import Lanes, Run, as_float, rate
+from .common import Lanes, Run, as_float, autocast, rate
 from .critic import Critic, critic_loss, decoder_loss
 from .drawings import renders
 from .scenes import Scene
-from .train_vae import EVERY, loss_of
-from .vae import decoded, figures, latents_of
+from .vae import decoded, figures, latents_of, loss_of
 
+EVERY = 10  # minutes between figures, and between checkpoints
 HELD = 48  # held-out pictures that figures are taken of
 PEAK = 5e-4
 CRITIC_PEAK = 4e-4
 CRITIC_FROM, CRITIC_FULL = 0.2, 0.5  # of the progress: when the critic begins to be heard, and when fully
-CRITIC_SHARE = 0.3  # of the gradient at the decoder's last layer, when fully
+CRITIC_SHARE = 0.1  # of the gradient at the decoder's last layer, when fully; with 0.3 it draws noise
+SOFT = 1200  # pictures whose latents are made by a UNet as well
 ROUGH = 1 / 8  # of the pictures are by another hand
 Softened = Callable[[Tensor, list[Scene]], Tensor]
 
@@ -37,12 +38,13 @@ def train(
     batch: int,
     part: int,
     seed: int,
+    bf16: bool,
     softened: Softened | None = None,
 ) -> None:
     """Train on whole pictures and write `vae/` in the run's folder anew.
 
     softened: latents (B, C, 16, 16) as a UNet would make them of such latents, which half of each batch is
-    decoded from.
+    decoded from; it is asked of the first SOFT pictures, since it takes longer than drawing them.
     """
     torch.manual_seed(seed)
     vae = AutoencoderKL.from_pretrained(run.folder / "vae").to(device).eval()
@@ -63,11 +65,14 @@ def train(
     last_layer = vae.decoder.conv_out.weight
 
     def losses(x: Tensor, latents: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        y = vae.decode(latents).sample
+        with autocast(device, bf16):
+            y = vae.decode(latents).sample
+        y = y.float()
         loss = error = loss_of(x, y)
         share = CRITIC_SHARE * min(1.0, (run.progress - CRITIC_FROM) / (CRITIC_FULL - CRITIC_FROM))
         if share > 0:
-            heard = decoder_loss(critic(x), critic(y))
+            with autocast(device, bf16):
+                heard = decoder_loss(critic(x), critic(y))
             norms = [
                 torch.autograd.grad(term, last_layer, retain_graph=True)[0].norm() for term in (error, heard)
             ]
@@ -75,7 +80,8 @@ def train(
         return loss, (error.detach(), y.detach())
 
     def critics_losses(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        loss = critic_loss(critic(x)[-1], critic(y)[-1])
+        with autocast(device, bf16):
+            loss = critic_loss(critic(x)[-1], critic(y)[-1])
         return loss, loss.detach()
 
     def look() -> dict[str, dict[str, float]]:
@@ -97,8 +103,8 @@ def train(
     run.begin()
     last, seen, errors, scores = run.spent, run.samples, [], []
     while run.progress < 1:
-        picked = torch.from_numpy(rng.integers(len(z), size=batch))
         half = batch // 2
+        picked = torch.from_numpy(rng.integers([len(z)] * half + [len(soft)] * (batch - half)))
         latents = torch.cat([z[picked[:half]], soft[picked[half:]]])
         latents = (latents + 0.02 * torch.randn(latents.shape)).to(device)
         x = as_float(data[0][picked]).to(device)
@@ -132,12 +138,15 @@ def train(
 def _pictures(
     vae: AutoencoderKL, count: int, seed: int, softened: Softened | None, *, held_out: bool = False
 ) -> tuple[tuple[Tensor, list[str]], Tensor, Tensor]:
-    """Pictures with their styles, their latents, and these as a UNet makes them."""
+    """Pictures with their styles, their latents, and the first of these as a UNet makes them."""
     rough = 0 if held_out else round(count * ROUGH)
     pictures, scenes = renders(count - rough, seed, held_out=held_out)
     if rough:
         theirs, their_scenes = renders(rough, seed, rough=True)
         pictures, scenes = np.concatenate([pictures, theirs]), scenes + their_scenes
     data = torch.from_numpy(pictures)
+    mixed = torch.from_numpy(np.random.default_rng(seed).permutation(count))
+    data, scenes = data[mixed], [scenes[i] for i in mixed]
     z = latents_of(vae, data)
-    return (data, [s.style for s in scenes]), z, softened(z, scenes) if softened else z
+    soft = softened(z[:SOFT], scenes[:SOFT]) if softened else z
+    return (data, [s.style for s in scenes]), z, soft

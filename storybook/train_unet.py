@@ -25,7 +25,6 @@ from .evaluate import draw, held_out, judged, judged_styles
 from .judge import WEIGHTS, Judge
 from .latents import Latents
 from .unet import ROUGH_TIMES, losses_of, scheduler, text_encoder, times, token_ids, unet
-from .widen import widen_unet
 
 PROMPTS = (
     "a red house on a snowy hill at night",
@@ -52,7 +51,8 @@ def begin(run: Run, channels: tuple[int, ...], first: Path | None) -> nn.ModuleD
     if first is not None:
         words = CLIPTextModel.from_pretrained(first / "text_encoder", dtype=torch.float32)
         nets["text_encoder"].load_state_dict(words.state_dict())
-        widen_unet(nets["unet"], UNet2DConditionModel.from_pretrained(first / "unet", dtype=torch.float32))
+        trained = UNet2DConditionModel.from_pretrained(first / "unet", dtype=torch.float32)
+        nets["unet"].load_state_dict(trained.state_dict())
     return nets
 
 

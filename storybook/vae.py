@@ -1,4 +1,4 @@
-"""The autoencoder: a plain AutoencoderKL with thin high-resolution levels, 256 x 256 <-> 16 x 16 x 16.
+"""The autoencoder: a plain AutoencoderKL with thin high-resolution levels, 256 x 256 <-> 16 x 16 x 8.
 
 Convolutions at full resolution cost most and help least, so those levels have few channels.
 """
@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .common import as_float, autocast, psnr
 
-CHANNELS = 16  # of the latents
-ANCHORED = 8  # the first of them, which say what the first edition's latents said
+CHANNELS = 8  # of the latents
 LEVELS = (16, 16, 32, 96, 192)
 
 
@@ -43,25 +42,6 @@ def digest(vae: AutoencoderKL) -> str:
 
 
 @torch.no_grad()
-def whiten(vae: AutoencoderKL, x: Tensor) -> None:
-    """Fold the latents' mean and spread per channel into the 1 x 1 convolutions around them.
-
-    A pipeline applies one scaling factor only; after this it is 1 and every channel has mean 0, spread 1.
-    """
-    vae.eval()
-    z = torch.cat([vae.encode(b).latent_dist.mean for b in x.split(10)])
-    mean, spread = z.mean((0, 2, 3)), z.std((0, 2, 3))
-    C = len(mean)
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.weight[:C] /= spread[:, None, None, None]
-    quant.bias[:C] = (quant.bias[:C] - mean) / spread
-    quant.bias[C:] -= 2 * spread.log()
-    post.bias += (post.weight[:, :, 0, 0] * mean).sum(1)
-    post.weight *= spread[None, :, None, None]
-    vae.register_to_config(scaling_factor=1.0)
-
-
-@torch.no_grad()
 def latents_of(vae: AutoencoderKL, pictures: Tensor, *, bf16: bool = False) -> Tensor:
     """Latents (n, C, 16, 16) float32 of uint8 pictures. Small batches: they stay in a CPU's cache."""
     size = 4 if vae.device.type == "cpu" else 250
@@ -75,6 +55,13 @@ def decoded(vae: AutoencoderKL, z: Tensor) -> Tensor:
     """Pictures (n, 3, H, W) in -1..1 of latents, on the CPU."""
     size = 4 if vae.device.type == "cpu" else 250
     return torch.cat([vae.decode(b.to(vae.device)).sample.float().clamp(-1, 1).cpu() for b in z.split(size)])
+
+
+def loss_of(x: Tensor, y: Tensor) -> Tensor:
+    """Absolute and squared error, and the error of the gradients, which keeps outlines crisp."""
+    e = y - x
+    edges = (e[..., 1:] - e[..., :-1]).abs().mean() + (e[..., 1:, :] - e[..., :-1, :]).abs().mean()
+    return e.abs().mean() + 2 * (e * e).mean() + 0.5 * edges
 
 
 def steepness(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,56 +1,36 @@
-"""From the first edition (128 px, 8 channels) to the second (256 px, 16): networks that begin as the first
-edition's, seen through one more level, with new channels that are only just heard.
+"""From the first edition (128 px) to the second (256 px): an autoencoder that begins as the first edition's,
+seen through one more level.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from torch import nn
 
 
 @torch.no_grad()
-def widen_vae(new: AutoencoderKL, first: AutoencoderKL, noise: float) -> AutoencoderKL:
-    """Give `new`, of one level and some channels more, the weights of `first`, and all its latents one noise.
+def widen_vae(new: AutoencoderKL, first: AutoencoderKL) -> AutoencoderKL:
+    """Give `new`, of one level more, the weights of `first`.
 
     Its encoder begins as the first one on the halved picture, its decoder as the first one's enlarged.
     """
-    old = first.config.latent_channels
     enc, dec = new.encoder, new.decoder
     _halving(enc, first.encoder.conv_in)
     for i, block in enumerate(first.encoder.down_blocks):
         enc.down_blocks[i + 1].load_state_dict(block.state_dict())
-    for name in ("mid_block", "conv_norm_out"):
-        getattr(enc, name).load_state_dict(getattr(first.encoder, name).state_dict())
-    _means(enc.conv_out, first.encoder.conv_out, old)
-    _quant(new.quant_conv, first.quant_conv, old, noise)
-    _identity(new.post_quant_conv)
-    new.post_quant_conv.weight[:old, :old] = first.post_quant_conv.weight
-    new.post_quant_conv.bias[:old] = first.post_quant_conv.bias
-    dec.conv_in.weight[:, old:] *= 0.5  # heard a little: with 0 neither side would learn to use them
-    dec.conv_in.weight[:, :old] = first.decoder.conv_in.weight
-    dec.conv_in.bias.copy_(first.decoder.conv_in.bias)
     for name in ("mid_block", "conv_norm_out", "conv_out"):
+        getattr(enc, name).load_state_dict(getattr(first.encoder, name).state_dict())
+    for name in ("quant_conv", "post_quant_conv"):
+        getattr(new, name).load_state_dict(getattr(first, name).state_dict())
+    for name in ("conv_in", "mid_block", "conv_norm_out", "conv_out"):
         getattr(dec, name).load_state_dict(getattr(first.decoder, name).state_dict())
     for block, theirs in zip(dec.up_blocks, first.decoder.up_blocks, strict=False):
         block.load_state_dict(theirs.state_dict(), strict=False)
-    _identity(dec.up_blocks[-2].upsamplers[0].conv)
+    nn.init.dirac_(dec.up_blocks[-2].upsamplers[0].conv.weight)
+    dec.up_blocks[-2].upsamplers[0].conv.bias.zero_()
     for resnet in dec.up_blocks[-1].resnets:
         _passing(resnet)
-    return new
-
-
-@torch.no_grad()
-def widen_unet(new: UNet2DConditionModel, first: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Give `new`, of more channels at its ends, the weights of `first`; it predicts 0 in the new ones."""
-    weights = first.state_dict()
-    for name in ("conv_in.weight", "conv_out.weight", "conv_out.bias"):
-        wide = torch.zeros_like(new.state_dict()[name])
-        wide[tuple(slice(n) for n in weights[name].shape)] = weights[name]
-        weights[name] = wide
-    new.load_state_dict(weights)
     return new
 
 
@@ -88,28 +68,3 @@ def _passing(resnet: nn.Module) -> None:
     """Make a residual block of equal widths begin as the identity."""
     resnet.conv2.weight.zero_()
     resnet.conv2.bias.zero_()
-
-
-def _identity(conv: nn.Conv2d) -> None:
-    nn.init.dirac_(conv.weight)
-    conv.bias.zero_()
-
-
-def _means(conv: nn.Conv2d, first: nn.Conv2d, old: int) -> None:
-    """The encoder's last layer: the first edition's rows; new means begin with a spread of about 1."""
-    new = conv.out_channels // 2
-    for start, mine in ((0, 0), (old, new)):
-        conv.weight[mine : mine + old] = first.weight[start : start + old]
-        conv.bias[mine : mine + old] = first.bias[start : start + old]
-    conv.weight[old:new] *= 8
-
-
-def _quant(conv: nn.Conv2d, first: nn.Conv2d, old: int, noise: float) -> None:
-    """What follows it: means as in the first edition, new ones as they are, and one noise for all."""
-    _identity(conv)
-    new = conv.out_channels // 2
-    for start, mine in ((0, 0), (old, new)):  # the first edition mixes all its rows
-        conv.weight[:old, mine : mine + old] = first.weight[:old, start : start + old]
-    conv.bias[:old] = first.bias[:old]
-    conv.weight[new:] = 0
-    conv.bias[new:] = 2 * math.log(noise)

@@ -177,7 +177,7 @@ def test_masks_match_the_pixels(subject):
     scene = Scene(subject=subject, color="red", place="field")
     mask = draw.subject_mask(scene, 8)
     differs = np.abs(draw.render(scene, 8).astype(int) - draw.render(scene.but(color="blue"), 8)).max(-1) > 24
-    assert mask.shape == (128, 128) and mask.min() == 0 and mask.max() == 1
+    assert mask.shape == (draw.SIDE, draw.SIDE) and mask.min() == 0 and mask.max() == 1
     assert 0.06 < mask.mean() < 0.45, "large and near the centre"
     assert not differs[mask == 0].any()
     assert (differs & (mask > 0)).sum() > 0.25 * (mask > 0).sum()
@@ -223,7 +223,7 @@ def test_every_word_has_its_region():
     for word, region in found.items():
         assert region.dtype == bool and 0.003 < region.mean() < 0.95, word
     assert np.array_equal(found["red"], found["cat"]) and not (found["cat"] & found["beach"]).any()
-    assert found["rainbow"][:64].sum() > 0.9 * found["rainbow"].sum(), "in the sky"
+    assert found["rainbow"][: draw.SIDE // 2].sum() > 0.9 * found["rainbow"].sum(), "in the sky"
     assert not (found["night"] & found["beach"]).any()
     assert found["crowded"].sum() < found["cat"].sum()
     assert set(draw.regions(HOUSE.but(time="day"), 6)) == {"house", "red", "hill"}
@@ -375,8 +375,10 @@ def test_the_pages_and_figures_of_an_evaluation(tmp_path):
     scenes = evaluate.held_out(5, seed=6)
     images = [Image.fromarray(draw.render(s, i)) for i, s in enumerate(scenes)]
     sheet = report.contact_sheet(scenes, images, columns=2)
-    assert sheet.width == 2 * 134 + 6 and sheet.height == 3 * 164 + 6
-    assert np.array_equal(np.asarray(sheet.crop((6, 6, 134, 134))), np.asarray(images[0]))
+    side = report.SIDE
+    assert sheet.width == 2 * (side + 6) + 6 and sheet.height == 3 * (side + 36) + 6
+    first = images[0].resize((side, side), Image.Resampling.LANCZOS)
+    assert np.array_equal(np.asarray(sheet.crop((6, 6, 6 + side, 6 + side))), np.asarray(first))
     settings = {"prompts": 5, "steps": 3, "guidance_scale": 5.0}
     degrees = {"snowy": {"prompts": 0, "said": None, "not said": 0.014}}
     result = {"settings": settings, "shown": {"subject": 0.8, "all": 0.6}, "degrees": degrees}
@@ -471,7 +473,7 @@ def test_diffusers_alone_draws_with_the_bundled_folder():
         generator=[torch.Generator().manual_seed(s) for s in range(3)],
         output_type="np",
     ).images
-    assert images.shape == (3, 128, 128, 3) and np.isfinite(images).all() and images.std() > 0.1
+    assert images.shape == (3, 256, 256, 3) and np.isfinite(images).all() and images.std() > 0.1
     if not judge.WEIGHTS.exists():
         pytest.skip("no judge here")
     readings = judge.Judge.load().read(list((images * 255).astype(np.uint8)))

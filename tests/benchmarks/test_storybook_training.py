@@ -22,21 +22,6 @@ CPU = torch.device("cpu")
 THIN = (16, 8, 8, 8, 8)
 
 
-def test_whitening_moves_the_latents_and_not_the_pictures():
-    """After it every channel has mean 0 and spread 1, and pictures come back as before."""
-    torch.manual_seed(0)
-    model = vae.make(THIN).eval()
-    x = torch.randn(12, 3, 64, 64)
-    with torch.no_grad():
-        before = model.decode(model.encode(x).latent_dist.mean).sample
-        vae.whiten(model, x)
-        z = model.encode(x).latent_dist.mean
-        assert torch.allclose(z.mean((0, 2, 3)), torch.zeros(vae.CHANNELS), atol=1e-3)
-        assert torch.allclose(z.std((0, 2, 3)), torch.ones(vae.CHANNELS), atol=1e-3)
-        assert torch.allclose(model.decode(z).sample, before, atol=1e-3)
-    assert model.config.scaling_factor == 1.0
-
-
 def first_edition():
     """An autoencoder as the first edition's is, but thin."""
     return AutoencoderKL(
@@ -51,39 +36,22 @@ def first_edition():
     )
 
 
-def test_a_wider_autoencoder_begins_as_the_first_editions():
-    """It sees the picture halved, says in its first channels what the first one says, and enlarges what the
-    first one draws."""
+def test_the_larger_autoencoder_begins_as_the_first_editions():
+    """It sees the picture halved, and enlarges what the first one draws."""
     torch.manual_seed(0)
     first = first_edition().eval()
-    model = widen.widen_vae(vae.make((16, 16, 8, 8, 8)), first, noise=0.1).eval()
+    model = widen.widen_vae(vae.make((16, 16, 8, 8, 8)), first).eval()
     x = torch.nn.functional.interpolate(torch.randn(2, 3, 8, 8), size=(128, 128), mode="bilinear")
     with torch.no_grad():
         halved = torch.nn.functional.avg_pool2d(x, 2)
-        theirs, mine = first.encode(halved).latent_dist, model.encode(x).latent_dist
-        error = (theirs.mean - mine.mean[:, :8])[
-            ..., 1:-1, 1:-1
-        ]  # at the borders pictures are padded otherwise
-        assert error.square().mean() < 0.05 * theirs.mean.var()
-        assert torch.allclose(mine.std, torch.tensor(0.1))
-        z = torch.randn(1, 16, 4, 4)
-        z[:, 8:] = 0
-        small, large = first.decode(z[:, :8]).sample, model.decode(z).sample
+        theirs, mine = (net.encode(some).latent_dist.mean for net, some in ((first, halved), (model, x)))
+        inner = (theirs - mine)[..., 1:-1, 1:-1]  # at the borders pictures are padded otherwise
+        assert inner.square().mean() < 0.05 * theirs.var()
+        z = torch.randn(1, vae.CHANNELS, 4, 4)
+        small, large = first.decode(z).sample, model.decode(z).sample
         reduced = torch.nn.functional.avg_pool2d(large, 2)
         assert reduced.shape == small.shape
         assert torch.corrcoef(torch.stack([small.flatten(), reduced.flatten()]))[0, 1] > 0.8
-
-
-def test_a_wider_unet_predicts_what_the_first_editions_did():
-    torch.manual_seed(0)
-    wide = unet.unet((16, 32)).eval()
-    config = {name: value for name, value in wide.config.items() if not name.startswith("_")}
-    first = unet.UNet2DConditionModel(**config | {"in_channels": 8, "out_channels": 8}).eval()
-    widen.widen_unet(wide, first)
-    x, text = torch.randn(2, 16, 16, 16), torch.randn(2, 5, unet.WIDTH)
-    with torch.no_grad():
-        mine, theirs = wide(x, 500, text).sample, first(x[:, :8], 500, text).sample
-    assert torch.allclose(mine[:, :8], theirs, atol=1e-5) and not mine[:, 8:].any()
 
 
 def test_pictures_are_the_same_for_any_number_of_workers(monkeypatch):
@@ -202,7 +170,9 @@ def test_a_stage_says_that_it_is_done_when_all_is_written(tmp_path, monkeypatch)
     assert seen[-1] == (True, True) and common.Run(tmp_path, "vae", minutes=0.001).done
     before = AutoencoderKL.from_pretrained(tmp_path / "vae")
     monkeypatch.setattr(train_decoder, "CRITIC_FROM", -1.0)  # heard from the beginning
-    train_decoder.train(Watched(tmp_path, "decoder", minutes=0.02), CPU, pictures=8, batch=2, part=1, seed=1)
+    train_decoder.train(
+        Watched(tmp_path, "decoder", minutes=0.02), CPU, pictures=8, batch=2, part=1, seed=1, bf16=False
+    )
     after = AutoencoderKL.from_pretrained(tmp_path / "vae")
     assert vae.digest(before) == vae.digest(after), "latents stay valid"
     assert not torch.equal(before.decoder.conv_out.weight, after.decoder.conv_out.weight)
@@ -231,7 +201,7 @@ def test_a_unet_that_knows_the_picture_brings_it_back(tmp_path, monkeypatch):
     """Noised and denoised by a UNet that is never wrong, latents are what they were."""
     tokenizer.build(tmp_path / "tokenizer")
     scenes = [HOUSE, HOUSE.but(subject="castle")]
-    z, bars = torch.randn(2, 16, 16, 16), unet.scheduler().alphas_cumprod
+    z, bars = torch.randn(2, vae.CHANNELS, 16, 16), unet.scheduler().alphas_cumprod
 
     class Exact(torch.nn.Module):
         def forward(self, x, t, text):
@@ -259,7 +229,7 @@ def test_a_student_begins_as_its_teacher():
     torch.manual_seed(0)
     teacher = unet.unet((16, 32)).eval()
     student = distill.student_of(teacher).eval()
-    x, text, w = torch.randn(2, 16, 16, 16), torch.randn(2, 5, unet.WIDTH), torch.tensor([1.0, 7.5])
+    x, text, w = torch.randn(2, vae.CHANNELS, 16, 16), torch.randn(2, 5, unet.WIDTH), torch.tensor([1.0, 7.5])
     with torch.no_grad():
         mine = student(x, 500, text, timestep_cond=distill.scale_embedding(w)).sample
         assert torch.allclose(mine, teacher(x, 500, text).sample, atol=1e-5)
