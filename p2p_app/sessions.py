@@ -64,6 +64,7 @@ class Session:
     result_path: str = ""  # of its picture as the page shows it, without the region over it
     result_source: Source | None = None  # the result as a source, for its maps
     exact_edit: tuple[str, Edit] | None = None  # an edit that controls can't show in full, by their key
+    suggestion: tuple[tuple[str, str], Edit] | None = None  # by the source's key and the edit's prompt
     sheet: Sheet | None = None  # the last exploration
     controls: Controls | None = None  # what the page's controls were last seen at
     history: list[Entry] = field(default_factory=list)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from . import pictures
+from .auto import with_suggestion
 from .components.compare import Pair, Picture
 from .components.examples import ExamplesValue
 from .components.history import HistoryItem, HistoryValue
@@ -26,7 +27,8 @@ Update = dict[str, Any]  # new values of components, by their names in `layout.P
 
 def read_session(engine: Engine, session: Session) -> Reading:
     """The session's controls, read against its source; they stay in the session."""
-    controls, source = session.controls or Controls(), session.source
+    source = session.source
+    controls = with_suggestion(engine, session, session.controls or Controls())
     text = controls.prompt if source is None else source.prompt.text
     first = examples_for(engine.bundled, engine.steps)[0]
     if source is None and text == first.prompt:  # as the page opens

@@ -129,6 +129,7 @@ class Edit:
         (re-weighting). The paper uses -2 to 2; here any finite number will do.
     weight_steps: window of the weights; the paper gives no limit, so the whole run.
     blend: local blend, or None.
+    notes: why it is as it is, for people, see `suggest`; no part of what is asked for.
 
     Raises `BadInput`.
     """
@@ -141,6 +142,7 @@ class Edit:
     weight_steps: Any = 1.0
     weights: Mapping[Name, float] = field(default_factory=dict)
     blend: Blend | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):

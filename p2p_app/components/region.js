@@ -1,5 +1,5 @@
 // Where the edit may change the picture.
-// Value: {words, chosen, out, threshold, start, soft, mask, pixels, show}.
+// Value: {words, chosen, out, threshold, start, soft, mask, pixels, show, auto}.
 import { board, interactive, make, put } from './common.js';
 
 const KNOBS = [
@@ -36,6 +36,9 @@ function build(b) {
   own.append(
     make('input', 'pixels', null, { type: 'checkbox' }),
     make('span', '', 'original pixels outside'),
+  );
+  bar.append(
+    make('button', 'quiet auto', 'auto', { title: 'where a thing is changed, only its place may change' }),
   );
   b.append(
     bar,
@@ -74,6 +77,7 @@ function draw() {
     mask: '',
     pixels: false,
     show: false,
+    auto: false,
     ...(props.value || {}),
   };
   const signature = JSON.stringify(v.words);
@@ -83,6 +87,9 @@ function draw() {
     b.dataset.words = signature;
   }
   const none = !v.chosen.length && !v.mask;
+  const auto = b.querySelector('.auto');
+  auto.classList.toggle('on', v.auto);
+  auto.setAttribute('aria-pressed', String(v.auto));
   for (const chip of b.querySelectorAll('.chip')) {
     const { key } = chip.dataset;
     const state = v.chosen.includes(key) ? 'in' : v.out.includes(key) ? 'out' : '';
@@ -123,6 +130,10 @@ element.addEventListener('click', (e) => {
     trigger('edit');
     return;
   }
+  if (e.target.closest('.auto')) {
+    put({ auto: !props.value?.auto }, 'input');
+    return;
+  }
   const chip = e.target.closest('.chip');
   if (!chip) return;
   const { key, state } = chip.dataset;
@@ -131,11 +142,11 @@ element.addEventListener('click', (e) => {
   if (state === '') without.chosen.push(key);
   // a word that stands only in the source can't be left out of the target's picture
   if (state === 'in' && !key.startsWith('-')) without.out.push(key);
-  put(without, 'input');
+  put({ ...without, auto: false }, 'input');
 });
 element.addEventListener('input', (e) => {
   e.stopPropagation();
-  if (e.target.dataset.knob) put({ [e.target.dataset.knob]: Number(e.target.value) }, 'input');
+  if (e.target.dataset.knob) put({ [e.target.dataset.knob]: Number(e.target.value), auto: false }, 'input');
 });
 element.addEventListener('change', (e) => {
   e.stopPropagation();

@@ -36,7 +36,7 @@ Words = Annotated[list[RegionWord], check(lambda v: models(RegionWord, v, MAX_IT
 class RegionValue(Value):
     """chosen: keys of the words where the edit may change the picture. out: those whose own place is taken
     out. mask: what is painted, as `p2p_core.mask_text` makes it, or "". pixels: `Blend.keep_pixels`.
-    show: draw the region over the picture.
+    show: draw the region over the picture. auto: the words follow what the prompt changes.
     """
 
     words: Words = Field(default_factory=list)
@@ -48,6 +48,7 @@ class RegionValue(Value):
     mask: Annotated[str, BeforeValidator(_mask)] = ""
     pixels: Flag = False
     show: Flag = False
+    auto: Flag = False
 
 
 class Region(Board):
@@ -56,7 +57,7 @@ class Region(Board):
     script = "region"
     about = (
         "Region of the edit: {words: [{text, old, key}], chosen: [key], out: [key], threshold: 0..1, "
-        "start: 0..1, soft: 0..0.5, mask: text, pixels: bool, show: bool}."
+        "start: 0..1, soft: 0..0.5, mask: text, pixels: bool, show: bool, auto: bool}."
     )
     value_type = RegionValue
 

@@ -1,4 +1,4 @@
-// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run}.
+// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run, auto}.
 import { board, interactive, make, put } from './common.js';
 
 const PRESETS = [
@@ -59,6 +59,7 @@ function build(b) {
     'aria-label': 'how firmly the source holds',
   });
   presets.append(
+    make('button', 'chip pick auto', 'auto', { title: 'layout and shape are held as the change needs it' }),
     ...PRESETS.map(([title, , , hint], i) =>
       make('button', 'chip pick', title, { 'data-preset': i, title: hint }),
     ),
@@ -126,10 +127,13 @@ function draw() {
   const same = (a, c) => a && stepAt(a[0], n) === stepAt(c[0], n) && stepAt(a[1], n) === stepAt(c[1], n);
   for (const chip of b.querySelectorAll('[data-preset]')) {
     const [, cross, self] = PRESETS[chip.dataset.preset];
-    const on = same(v.cross, cross) && same(v.self, self) && !Object.keys(v.words || {}).length;
+    const on = !v.auto && same(v.cross, cross) && same(v.self, self) && !Object.keys(v.words || {}).length;
     chip.classList.toggle('on', on);
     chip.setAttribute('aria-pressed', String(on));
   }
+  const auto = b.querySelector('.auto');
+  auto.classList.toggle('on', Boolean(v.auto));
+  auto.setAttribute('aria-pressed', String(Boolean(v.auto)));
   const cells = b.querySelector('.cells');
   const run = v.run;
   const known = run ? run.total - run.computed : 0;
@@ -160,13 +164,14 @@ element.addEventListener('input', (e) => {
   if (side === 0) ends[1] = Math.max(ends[0], ends[1]);
   else ends[0] = Math.min(ends[0], ends[1]);
   const now = ends.map((k) => k / n);
-  put(name.startsWith('@') ? { words: { ...v.words, [name.slice(1)]: now } } : { [name]: now }, 'input');
+  const change = name.startsWith('@') ? { words: { ...v.words, [name.slice(1)]: now } } : { [name]: now };
+  put(name === 'faders' ? change : { ...change, auto: false }, 'input');
 });
 element.addEventListener('change', (e) => {
   e.stopPropagation();
   if (!e.target.matches('.more') || !e.target.value) return;
   const v = props.value;
-  put({ words: { ...(v.words || {}), [e.target.value]: [...v.cross] } }, 'input');
+  put({ words: { ...(v.words || {}), [e.target.value]: [...v.cross] }, auto: false }, 'input');
 });
 element.addEventListener('click', (e) => {
   const drop = e.target.closest('.drop');
@@ -176,9 +181,13 @@ element.addEventListener('click', (e) => {
     put({ words }, 'input');
     return;
   }
+  if (e.target.closest('.auto')) {
+    put({ auto: true, words: {} }, 'input');
+    return;
+  }
   const chip = e.target.closest('[data-preset]');
   if (!chip) return;
   const [, cross, self] = PRESETS[chip.dataset.preset];
-  put({ cross: [...cross], self: [...self], words: {} }, 'input');
+  put({ cross: [...cross], self: [...self], words: {}, auto: false }, 'input');
 });
 interactive(draw);

@@ -20,7 +20,7 @@ LAYERS = (
     {"schedulers"},
     {"source", "model"},
     {"cache"},
-    {"prompt_to_prompt", "tree", "figures"},
+    {"prompt_to_prompt", "tree", "figures", "suggest"},
     {"start"},
     {"engine", "options"},
     {"inversion"},

@@ -1,0 +1,33 @@
+"""Settings that find themselves: the timeline's windows and the region follow what the prompt changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .components.desk import word_keys
+from .controls import Controls
+from .engine import Engine
+from .sessions import Session
+
+
+def with_suggestion(engine: Engine, session: Session, controls: Controls) -> Controls:
+    """The controls with what is suggested for their prompt, where the boards leave it to us.
+
+    The last suggestion is kept: a fader that is dragged asks for the same one many times a second.
+    """
+    timeline, region, source = controls.timeline, controls.region, session.source
+    if source is None or not controls.prompt.strip() or not (timeline.auto or region.auto):
+        return controls
+    key = (source.key, controls.prompt)
+    if session.suggestion is None or session.suggestion[0] != key:
+        session.suggestion = key, engine.p2p.suggest(source, controls.prompt)
+    edit = session.suggestion[1]
+    if timeline.auto:
+        cross, self_ = ([window.start, window.end] for window in (edit.cross_steps, edit.self_steps))
+        timeline = timeline.replace(cross=cross, self=self_, words={})
+    if region.auto and not region.mask:
+        keys = word_keys([word.text for word in engine.p2p.prompt(controls.prompt).words])
+        blend = edit.blend
+        region = region.replace(chosen=[keys[n] for n in blend.target_words] if blend else [], out=[])
+        region = region.replace(threshold=blend.threshold if blend else region.threshold)
+    return replace(controls, timeline=timeline, region=region)
