@@ -12,6 +12,7 @@ ENV PATH=/home/user/.local/bin:$PATH \
     GRADIO_SERVER_PORT=7860 \
     GRADIO_TEMP_DIR=/tmp/gradio \
     MPLCONFIGDIR=/tmp/matplotlib \
+    P2P_PUBLIC=1 \
     HF_HOME=/home/user/models
 
 COPY --chown=user requirements.txt .
@@ -28,6 +29,7 @@ COPY --chown=user app.py README.md LICENSE ./
 RUN mkdir -p /home/user/models
 VOLUME /home/user/models
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD python -c "import urllib.request as u; u.urlopen('http://localhost:7860/', timeout=4)"
+# healthy once the model is there
+HEALTHCHECK --interval=30s --timeout=5s --start-period=600s \
+    CMD python -c "import urllib.request as u; u.urlopen('http://localhost:7860/health', timeout=4)"
 CMD ["python", "app.py"]

@@ -117,9 +117,7 @@ def edits_of_source(
         if wanted is None or method in wanted
     ]
     if wanted is None or AUTO in wanted:
-        asked += [
-            (i, AUTO, studio.p2p.suggest(source, caption(task.target))) for i, task in enumerate(group)
-        ]
+        asked += [(i, AUTO, studio.p2p.suggest(source, caption(task.target))) for i, task in enumerate(group)]
     made: list[dict[str, np.ndarray]] = [{} for _ in group]
     for (i, method, _), picture in zip(asked, studio.edited(source, [e for *_, e in asked]), strict=True):
         made[i][method] = picture

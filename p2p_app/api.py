@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
-from p2p_core import Edit, P2PError
+from p2p_core import Edit
+from p2p_core.errors import shown
 
-from .engine import Engine, NotReady
-from .queue import Turns
+from .engine import Engine
+from .messages import ENDED
+from .problems import sentence
+from .queue import Client, TooManyRuns, Turns
 from .sessions import Sessions
+
+if TYPE_CHECKING:
+    from p2p_core.source import Steps
+
+T = TypeVar("T")
 
 ABOUT = {
     "generate": (
@@ -33,8 +41,14 @@ ABOUT = {
 class Api:
     """What other programs may call. A source is held under an id that nobody can guess."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, turns: Turns) -> None:
-        self.engine, self.sessions, self.turns = engine, sessions, turns
+    def __init__(
+        self,
+        engine: Engine,
+        sessions: Sessions,
+        turns: Turns,
+        has_left: Callable[[str | None], bool] = lambda _: False,
+    ) -> None:
+        self.engine, self.sessions, self.turns, self.has_left = engine, sessions, turns, has_left
 
     def generate(
         self,
@@ -43,18 +57,16 @@ class Api:
         steps: float = 30,
         guidance_scale: float = 5.0,
         negative_prompt: str = "",
+        request: gr.Request | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """See `ABOUT`."""
-        with self._sentences(), self._turn():
-            source = self.engine.p2p.generate(
-                prompt,
-                seed=_whole(seed),
-                steps=_whole(steps),
-                guidance_scale=guidance_scale,
-                negative_prompt=negative_prompt or "",
-            )
+        settings = {"prompt": prompt, "seed": _whole(seed), "steps": _whole(steps)}
+        settings |= {"guidance_scale": guidance_scale, "negative_prompt": negative_prompt or ""}
+        with self._sentences():
+            self.sessions.limits.check(settings, self.engine.p2p.default_size)
+            source = self._run(lambda: self.engine.p2p.iter_generate(**settings), request)
         info = {
-            "source_id": self.sessions.add_api_source(source),
+            "source_id": self.sessions.add_api_source(source, address_of(request)),
             **source.to_dict(),
             "seconds": round(source.seconds, 3),
             "nbytes": source.nbytes,
@@ -62,15 +74,18 @@ class Api:
         }
         return source.image, info
 
-    def edit(self, source_id: str, edit: str) -> tuple[Any, dict[str, Any]]:
+    def edit(
+        self, source_id: str, edit: str, request: gr.Request | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """See `ABOUT`."""
         source = self.sessions.api_source(source_id) if isinstance(source_id, str) else None
         if source is None:
-            raise gr.Error(f"There is no source {source_id!r}. It may have been freed; call /generate again.")
+            name = shown(source_id)
+            raise _error(f"There is no source {name}. It may have been freed; call /generate again.")
         with self._sentences():
             wanted = Edit.from_json(edit)
-            with self._turn():
-                result = self.engine.p2p.edit(source, wanted)
+            self.sessions.limits.check_edit(wanted)
+            result = self._run(lambda: self.engine.p2p.iter_edit(source, wanted), request)
         info = {
             "steps_total": result.steps_total,
             "steps_computed": result.steps_computed,
@@ -81,13 +96,24 @@ class Api:
         }
         return result.image, info
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Callers wait for the device in the same queue as the page's visitors."""
-        with self.turns.ticket() as mine:
-            while self.turns.ahead(mine, 60):
-                pass
-            yield
+    def _run(self, begin: Callable[[], Steps[T]], request: gr.Request | None) -> T:
+        """A run's result, in its turn: callers wait for the device in the same queue as the page's visitors.
+        A caller who has left doesn't."""
+        client, caller = Client(address_of(request)), None if request is None else request.session_hash
+        with self.turns.ticket(client, waiting=self.sessions.limits.waiting) as mine:
+            while self.turns.ahead(mine, 0.5):
+                self._check_there(caller)
+            run = begin()
+            try:
+                for _ in run:
+                    self._check_there(caller)
+                return run.result
+            finally:
+                run.close()
+
+    def _check_there(self, caller: str | None) -> None:
+        if self.has_left(caller) or self.sessions.ended:
+            raise TooManyRuns(ENDED if self.sessions.ended else "The caller has left.")
 
     @contextmanager
     def _sentences(self) -> Iterator[None]:
@@ -95,10 +121,18 @@ class Api:
         try:
             self.engine.wait()
             yield
-        except NotReady as error:
-            raise gr.Error(f"The model could not be loaded. {error}") from None
-        except P2PError as error:
-            raise gr.Error(str(error)) from None
+        except Exception as error:
+            raise _error(sentence(error)) from None
+
+
+def _error(text: str) -> gr.Error:
+    return gr.Error(text, print_exception=False)
+
+
+def address_of(request: gr.Request | None) -> str:
+    """The client's address; "" where nobody knows it."""
+    client = getattr(request, "client", None)
+    return getattr(client, "host", None) or ""
 
 
 def _whole(value: Any) -> Any:
@@ -120,7 +154,7 @@ def add_api(api: Api, guidance: float) -> None:
         info = gr.JSON(label="info")
         go = gr.Button("generate")
         change = gr.Button("edit")
-    shared: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
+    shared: dict[str, Any] = {"concurrency_limit": None}  # they wait in `Turns`
 
     def expose(trigger: Callable[..., Any], fn: Callable[..., Any], inputs: list[Any], name: str) -> None:
         about = {"api_name": name, "api_description": ABOUT[name], "api_visibility": "public"}

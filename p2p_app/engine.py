@@ -13,6 +13,8 @@ import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from p2p_core.errors import P2PError
+
 from .memory import settle
 
 if TYPE_CHECKING:
@@ -63,6 +65,11 @@ class Engine:
         return self.model == "storybook"
 
     @property
+    def name(self) -> str:
+        """The model's, without the folder that it lies in."""
+        return self.model.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
     def guidance(self) -> float:
         """The guidance scale to start with: the small bundled model is clearest at 5."""
         return 5.0 if self.bundled else 7.5
@@ -89,7 +96,8 @@ class Engine:
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
         except Exception as error:  # whatever it is, the page must say so
             log.exception("The model %s could not be loaded", self.model)
-            self._problem = str(error) or type(error).__name__
+            told = str(error) if isinstance(error, P2PError) else type(error).__name__
+            self._problem = told.replace(self.model, self.name)
         finally:
             settle()
             self._done.set()
@@ -125,12 +133,12 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """For the header's pill."""
-        name = self.model.rstrip("/").rsplit("/", 1)[-1]
+        name = self.name
         if self._problem is not None:
             return {"state": "failed", "text": f"{name} did not load", "detail": self._problem}
         p2p = self._p2p
         if not self.ready or p2p is None:
-            return {"state": "loading", "text": f"loading {self._stage} …", "detail": self.model}
+            return {"state": "loading", "text": f"loading {self._stage} …", "detail": name}
         dtype = str(p2p.dtype).removeprefix("torch.")
-        detail = f"{self.model}, {p2p.device}, {dtype}"
+        detail = f"{name}, {p2p.device}, {dtype}"
         return {"state": "ready", "text": f"{name} · {p2p.device.type}", "detail": detail}

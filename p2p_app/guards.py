@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from .components.line import line
+from .problems import sentence
 from .runner import Runner, Updates
 from .sessions import Kind
 from .wish import Wish
@@ -34,7 +35,7 @@ def reports_errors(handler: Handler[Tab]) -> Handler[Tab]:
         except Exception as error:  # the page's last line of defence: a raise would drop the pending event
             if session.closed:  # its files are gone, and there is nobody to tell
                 return
-            yield from runner.observe(session, iter([{"line": line("error", runner.error_sentence(error))}]))
+            yield from runner.observe(session, iter([{"line": line("error", sentence(error))}]))
 
     return guarded
 

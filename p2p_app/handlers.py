@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -96,10 +96,16 @@ class Handlers:
         else:
             yield {"line": line("idle", "Press Generate, or pick an example.")}
 
-    async def stay(self, session: Session) -> AsyncIterator[None]:
-        """Under way as long as the page is open; changes nothing on it."""
-        while not session.closed:
-            await asyncio.sleep(OPEN_CHECK_SECONDS)
+    async def stay(
+        self, session: Session, has_left: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[None]:
+        """Under way as long as the page is open; changes nothing on it. has_left: the page is gone."""
+        session.open += 1
+        try:
+            while not session.closed and not has_left():
+                await asyncio.sleep(OPEN_CHECK_SECONDS)
+        finally:
+            session.open -= 1
         yield
 
     # --- wishes, heard at once -----------------------------------------------------------------------

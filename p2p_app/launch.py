@@ -9,6 +9,10 @@ from collections.abc import Sequence
 
 from .build import build_app, launch_options
 from .engine import Engine
+from .hosting import end_cleanly, own_temporary_folder
+from .limits import add_arguments, limits_of
+
+INVERSIONS = "~/.cache/p2p/inversions"
 
 
 def steps(text: str) -> int:
@@ -45,9 +49,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--inversions",
-        # a Space is shared by its visitors, whose pictures it should not keep
-        default=env("P2P_INVERSIONS", "" if env("SPACE_ID") else "~/.cache/p2p/inversions"),
-        help="folder that keeps inversions of pictures; '' for none, as on a Space [P2P_INVERSIONS]",
+        default=env("P2P_INVERSIONS"),
+        help="folder that keeps inversions of pictures; '' for none, as with --public; else "
+        f"{INVERSIONS} [P2P_INVERSIONS]",
     )
     parser.add_argument(
         "--inversions-mb",
@@ -55,13 +59,19 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=env("P2P_INVERSIONS_MB", 1000),
         help="its size [P2P_INVERSIONS_MB]",
     )
-    return parser.parse_args(argv)
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    if args.inversions is None:  # a public app is shared by its visitors, whose pictures it should not keep
+        args.inversions = "" if args.public else INVERSIONS
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = arguments(argv)
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("p2p").setLevel(logging.INFO)
+    own_temporary_folder()
+    limits = limits_of(args)
     engine = Engine(
         args.model,
         device=args.device,
@@ -71,13 +81,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         inversions=args.inversions,
         inversions_mb=args.inversions_mb,
     )
-    demo = build_app(engine)
+    demo = build_app(engine, limits)
     demo.launch(
         server_name=args.host,
         server_port=args.port,
         share=args.share,
         prevent_thread_lock=True,
-        **launch_options(),
+        **launch_options(limits),
     )
+    end_cleanly(demo)
     engine.start()  # the page is served: now the model
     demo.block_thread()

@@ -16,6 +16,15 @@ PAGE_FREED = (
     "This page was left alone for long, and what it held was freed. Load it again: its last edit comes back."
 )
 
+ENDED = "The server is being stopped. Load this page again in a while: its last edit comes back."
+
+
+def waiting_text(ahead: int, each: float | None) -> str:
+    """How many runs are ahead, and about how long they take. each: seconds of one, if it is known."""
+    runs = "one run is" if ahead == 1 else f"{ahead} runs are"
+    about = "" if each is None else f", about {seconds(ahead * each)}"
+    return f"waiting for your turn \u2014 {runs} ahead of yours{about}"
+
 
 def source_memory(source: Source) -> str:
     """Where a source's recorded attention lies and how much it is."""

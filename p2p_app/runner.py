@@ -6,14 +6,12 @@ in the engine's cache.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
-from p2p_core import P2PError
 from p2p_core.recipe import write_png
 
 from . import pictures
@@ -22,10 +20,19 @@ from .components.line import line
 from .components.look import LookValue
 from .components.timeline import RunSteps
 from .controls import Controls, Reading
-from .engine import Engine, NotReady
+from .engine import Engine
 from .maps import first_look
 from .memory import give_back
-from .messages import NO_SOURCE, PAGE_FREED, chips_value, edit_title, notes_of, result_line
+from .messages import (
+    ENDED,
+    NO_SOURCE,
+    PAGE_FREED,
+    chips_value,
+    edit_title,
+    notes_of,
+    result_line,
+    waiting_text,
+)
 from .queue import Turns
 from .session_storage import levers, save_page
 from .sessions import Entry, Kind, Session, Sessions
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
     from p2p_core import Result, Source
     from p2p_core.source import Steps
 
-log = logging.getLogger("p2p.ui")
 Updates = Generator[Update, None, None]  # what a handler gives
 T = TypeVar("T")
 MIN_PREVIEW_SECONDS = 0.2  # between two previews; a frame costs about 30 ms on its way
@@ -52,17 +58,6 @@ class Runner:
         self.engine, self.sessions = engine, sessions
         self.turns = Turns()
         self.running: str | None = None  # key of the session whose run is on the device
-
-    def error_sentence(self, error: Exception) -> str:
-        """An error as the page says it."""
-        if isinstance(error, NotReady):
-            return f"The model could not be loaded. {error}"
-        if self.engine.ready and isinstance(error, P2PError):
-            return str(error)
-        log.error("A handler failed", exc_info=error)
-        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-            return "The device ran out of memory. Fewer steps, or a smaller --cache-mb, leave more room."
-        return f"Something went wrong ({type(error).__name__}); the server's log has the details."
 
     # --- what the page shows ------------------------------------------------------------------------
 
@@ -108,13 +103,15 @@ class Runner:
     ) -> Generator[Update, None, T | None]:
         """Wait for the device, saying how many are ahead, and run `updates`. Gives what that returns, or None
         if the page wanted something else meanwhile."""
-        with self.turns.ticket() as mine:
+        waiting = self.sessions.limits.waiting
+        with self.turns.ticket(session.client, waiting=waiting, newest_wins=True) as mine:
             while ahead := self.turns.ahead(mine, 0.5):
+                if mine.gave_way:  # to what the page asked for after it
+                    return None
                 if session.outdated(clock, kind):
                     break
                 if self.running != session.key:
-                    runs = "one run is" if ahead == 1 else f"{ahead} runs are"
-                    yield {"line": line("busy", f"waiting for your turn \u2014 {runs} ahead of yours")}
+                    yield {"line": line("busy", waiting_text(ahead, self.turns.seconds))}
             if session.outdated(clock, kind):
                 if session.halted(clock) and (session.line or {}).get("kind") == "busy":
                     yield {"line": line("stopped", "Stopped before it began; nothing was changed.")}
@@ -150,6 +147,7 @@ class Runner:
     ) -> Generator[Update, None, bool]:
         """Generate a source into the session, or take the same one from whoever has it. False if the page
         wanted something else meanwhile."""
+        self.sessions.limits.check(settings, self.engine.p2p.default_size)
         source = self.sessions.find_generated(settings)
         if source is None:
             if not (yield from self.run_source(session, self.engine.p2p.iter_generate(**settings), clock)):
@@ -162,9 +160,9 @@ class Runner:
 
     def set_source(self, session: Session, source: Source, path: str = "") -> None:
         """The session's source is another one. path: of its picture, if that is there."""
-        before = session.sources()
-        session.source, session.result, session.result_source, session.exact_edit = source, None, None, None
-        session.source_path = path or pictures.shown(source.image, session.path("source.png"))
+        before, path = session.sources(), path or pictures.shown(source.image, session.path("source.png"))
+        session.source, session.source_path = source, path
+        session.result, session.result_source, session.exact_edit = None, None, None
         self.sessions.trim(session, before)
 
     def source_shown(self, session: Session) -> Update:
@@ -217,12 +215,12 @@ class Runner:
         recipe = result.recipe().to_dict()
         before = session.sources()
         source, controls = result.source, reading.controls
-        session.result, session.result_source = result, None
         name = "-".join(controls.prompt.lower().split())[:40]
         name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
         file = write_png(session.path(f"{name}.png"), pictures.enlarged(result.image), result.recipe())
         card = write_card(result, session.path(f"{name}-card.jpg"))
-        session.result_path = pictures.shown(result.image, session.path("after.png"))
+        shown = pictures.shown(result.image, session.path("after.png"))
+        session.result, session.result_source, session.result_path = result, None, shown
         if session.shows_edit:
             session.remember(
                 Entry(
@@ -296,4 +294,4 @@ class Runner:
         if session.halted(clock):
             tail = "nothing was changed." if kind == "source" else "what was computed is kept."
             at = f"Stopped at step {index} of {total}; {tail}" if index else "Stopped."
-            yield {"line": line("stopped", at)}
+            yield {"line": line("stopped", ENDED if self.sessions.ended else at)}

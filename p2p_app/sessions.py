@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -20,17 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
+from .api_sources import ApiSources
 from .axes import Sheet
 from .controls import Controls
+from .files import PageFiles
+from .limits import LOCAL, Limits, TooManyPages
+from .queue import Client
 
 if TYPE_CHECKING:
     from p2p_core import Edit, Result, Source
 
 MAX_SESSIONS = 64
-MAX_API_SOURCES = 32
 MAX_FREED_PAGES = 1024
 MAX_HISTORY = 100
-MAX_FILES = 320  # of a page: two for each edit of its history, and what else it has shown
 MAX_IDLE_SECONDS = 2 * 3600.0
 NEVER = -math.inf
 Kind = Literal["source", "edit", "look"]  # what a run makes: a source, an edit of it, or a map to look at
@@ -58,6 +57,8 @@ class Session:
     """One open page."""
 
     key: str
+    address: str = ""  # of the client
+    open: int = 0  # how many events say that the page is open
     source: Source | None = None
     source_path: str = ""
     result: Result | None = None
@@ -85,27 +86,17 @@ class Session:
     opening: bool = False  # the page's first picture is still to come
     closed: bool = False
     freed: bool = False  # an earlier session of the same page was freed for want of room
-    _folder: Path | None = None
-    _files: list[Path] = field(default_factory=list)
-    _count: int = 0
+    files: PageFiles = field(default_factory=PageFiles)
 
     def path(self, suffix: str) -> Path:
         """A fresh file in the session's own folder."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="p2p-"))
-        self._count += 1
-        path = self._folder / f"{self._count:04d}-{suffix}"
-        needed = {
-            self.source_path,
-            self.result_path,
-            *(path for entry in self.history for path in (entry.source_path, entry.path)),
-        }
-        while len(self._files) >= MAX_FILES:  # Gradio has its own copy of what it has shown
-            old = next((file for file in self._files if str(file) not in needed), self._files[0])
-            self._files.remove(old)
-            old.unlink(missing_ok=True)
-        self._files.append(path)
-        return path
+        shown = (path for entry in self.history for path in (entry.source_path, entry.path))
+        return self.files.path(suffix, {self.source_path, self.result_path, *shown})
+
+    @property
+    def client(self) -> Client:
+        """Who it is in the queue."""
+        return Client(self.address, self.key)
 
     def want(self, clock: float) -> None:
         """The page wants another picture of its source: what makes an earlier one stops, but a source that
@@ -168,9 +159,7 @@ class Session:
         self.current = len(self.history) - 1
 
     def close(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self.files.remove()
 
 
 class Sessions:
@@ -179,10 +168,12 @@ class Sessions:
     `forget(source)` is called once nobody holds a source any more.
     """
 
-    def __init__(self, forget: Callable[[Source], None]) -> None:
+    def __init__(self, forget: Callable[[Source], None], limits: Limits = LOCAL) -> None:
+        self.limits = limits
+        self.ended = False
         self._forget = forget
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._api: OrderedDict[str, Source] = OrderedDict()
+        self._api = ApiSources(limits.sources)
         self._freed: OrderedDict[str, None] = OrderedDict()  # pages whose sessions were freed for room
         self._generated: WeakValueDictionary[str, Source] = WeakValueDictionary()  # by their settings
         self._first: Source | None = None
@@ -191,21 +182,44 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def get(self, key: str | None) -> Session:
-        """The session `key`, made on first sight. Old ones are closed on the way."""
+    def get(self, key: str | None, address: str = "") -> Session:
+        """The session `key`, made on first sight, which is when its page opens. Old ones are closed on the
+        way, but none to make room while its page is open. Raises `TooManyPages`."""
         key = key or "local"
         with self._lock:
-            session = self._sessions.setdefault(key, Session(key=key, freed=key in self._freed))
+            if key not in self._sessions:
+                self._make_room(address)
+                self._sessions[key] = Session(key=key, address=address, freed=key in self._freed)
+            session = self._sessions[key]
             session.used_at = time.monotonic()
             self._sessions.move_to_end(key)
-            old = [k for k, s in self._sessions.items() if session.used_at - s.used_at > MAX_IDLE_SECONDS]
-            old += list(self._sessions)[: max(0, len(self._sessions) - MAX_SESSIONS)]
-            for name in dict.fromkeys(old):
-                self.close(name)
-                self._freed[name] = None
-                while len(self._freed) > MAX_FREED_PAGES:
-                    self._freed.popitem(last=False)
+            for name, other in list(self._sessions.items()):
+                if session.used_at - other.used_at > MAX_IDLE_SECONDS:
+                    self._free(name)
             return session
+
+    def find(self, key: str | None) -> Session | None:
+        """The session of a page that has opened, or None."""
+        with self._lock:
+            return self.get(key) if (key or "local") in self._sessions else None
+
+    def _make_room(self, address: str) -> None:
+        """Close what is too much for one more page from an address: its own first."""
+        for theirs, most in ((True, self.limits.pages), (False, MAX_SESSIONS)):
+            crowd = [s for s in self._sessions.values() if not theirs or s.address == address]
+            idle = [session.key for session in crowd if not session.open]
+            for key in idle[: max(0, len(crowd) + 1 - most)]:
+                self._free(key)
+            if len(crowd) - len(idle) >= most:
+                where = "from your address" if theirs else "here"
+                raise TooManyPages(f"{most} pages are open {where}. Close one, and load this one again.")
+
+    def _free(self, key: str) -> None:
+        """Close a session whose page may still be there, and will be told."""
+        self.close(key)
+        self._freed[key] = None
+        while len(self._freed) > MAX_FREED_PAGES:
+            self._freed.popitem(last=False)
 
     def close(self, key: str | None) -> None:
         """Free what a session holds."""
@@ -247,26 +261,28 @@ class Sessions:
         with self._lock:
             self._first = self._first or source
 
-    def add_api_source(self, source: Source) -> str:
+    def add_api_source(self, source: Source, address: str = "") -> str:
         """Keep a source for API callers; returns its id."""
-        name = secrets.token_urlsafe(12)
         with self._lock:
-            self._api[name] = source
-            while len(self._api) > MAX_API_SOURCES:
-                _, old = self._api.popitem(last=False)
-                self._release({old.key: old})
+            name, dropped = self._api.add(source, address)
+            self._release({old.key: old for old in dropped})
         return name
 
     def api_source(self, name: str) -> Source | None:
         """The source of an id, or None."""
         with self._lock:
-            if name in self._api:
-                self._api.move_to_end(name)
             return self._api.get(name)
+
+    def end(self) -> None:
+        """The app ends: what runs stops at its next step, and says so."""
+        with self._lock:
+            self.ended = True
+            for session in self._sessions.values():
+                session.stop(math.inf)
 
     def _held_keys(self) -> set[str]:
         """Keys of the sources that somebody has."""
-        held = {source.key for source in (*self._api.values(), self._first) if source is not None}
+        held = {source.key for source in (*self._api.all(), self._first) if source is not None}
         for session in self._sessions.values():
             held |= set(session.sources())
         return held

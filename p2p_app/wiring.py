@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, cast
 
 import gradio as gr
 from gradio.blocks import Block
 
+from .api import address_of
+from .blocks import Blocks
+from .components.line import line
 from .components.values import Value
 from .handlers import Handlers
 from .layout import Page
+from .limits import TooManyPages
+from .messages import PAGE_FREED
 from .runner import Updates
+from .sessions import Session
 from .views import Update
 from .wish import Values, Wish
 
@@ -27,9 +34,11 @@ CLOCK = f"(...a) => {{ a[a.length - 1] = window.p2pActed?.() ?? {NOW}; return a;
 DICE = "() => Math.floor(Math.random() * 1000000)"
 PRESS = "() => document.querySelector('#generate').click()"
 # What a tab shows lives in its own session storage: loading it again brings it back, and tabs don't mix.
+# What wouldn't fit into a request stays there.
 LOAD = (
-    "(...a) => { let page = ''; try { page = sessionStorage.getItem('p2p') || ''; } catch { } "
-    f"a[0] = page; a[a.length - 1] = {NOW}; return a; }}"
+    "(...a) => {{ let page = ''; try {{ page = sessionStorage.getItem('p2p') || ''; }} catch {{ }} "
+    "if (new Blob([JSON.stringify(page)]).size > {most}) page = ''; "
+    f"a[0] = page; a[a.length - 1] = {NOW}; return a; }}}}"
 )
 SAVE = "(page) => { try { sessionStorage.setItem('p2p', page); } catch { } }"
 
@@ -82,22 +91,40 @@ class Wiring:
     def __init__(self, page: Page, handlers: Handlers) -> None:
         self.page, self.handlers = page, handlers
 
-    def wish(self, request: gr.Request, names: Names, values: Sequence[Any]) -> Wish:
+    def opened(self, request: gr.Request) -> Session:
+        """The session of a page that opens. Raises `TooManyPages`."""
+        return self.handlers.sessions.get(request.session_hash, address_of(request))
+
+    def session(self, request: gr.Request) -> Session | None:
+        """The session of a page that has opened; anything else that is sent makes none."""
+        return self.handlers.sessions.find(request.session_hash)
+
+    def wish(self, session: Session, names: Names, values: Sequence[Any]) -> Wish:
         """What the page asks for, with the values of its components `names`; the clock may be one of them."""
-        session = self.handlers.sessions.get(request.session_hash)
         by_name = dict(zip(names, values, strict=True))
         clock = by_name.pop("clock", None)
         return Wish(session, session.wanted_at if clock is None else float(clock), cast(Values, by_name))
 
-    def answer(self, handler: Handler, names: Names) -> Callable[..., Iterator[dict[Block, Any]]]:
+    def answer(
+        self, handler: Handler, names: Names, opens: bool = False
+    ) -> Callable[..., Iterator[dict[Block, Any]]]:
         """A handler as Gradio calls it.
 
         Gradio empties every output of a generator that yields nothing, so there is always one update.
+        opens: the page sends it when it opens.
         """
         page = self.page
 
         def run(request: gr.Request, *values: Any) -> Iterator[dict[Block, Any]]:
-            wish, quiet = self.wish(request, names, values), True
+            try:
+                session = self.opened(request) if opens else self.session(request)
+            except TooManyPages as error:
+                yield {page.line: line("error", str(error))}
+                return
+            if session is None:
+                yield {page.line: line("error", PAGE_FREED)}
+                return
+            wish, quiet = self.wish(session, names, values), True
             clock = wish.clock if "clock" in names else None
             for update in handler(wish):
                 if update:
@@ -117,7 +144,9 @@ class Wiring:
         page, names = self.page, (*inputs, "clock")
 
         def run(request: gr.Request, *values: Any) -> dict[Block, Any]:
-            return {page.line: heard(self.wish(request, names, values)) or gr.skip()}
+            session = self.session(request)
+            told = None if session is None else heard(self.wish(session, names, values))
+            return {page.line: told or gr.skip()}
 
         gr.on([*triggers], run, page.of(names), page.of(("line",)), **AHEAD)
 
@@ -138,7 +167,7 @@ class Wiring:
         return self.on(triggers, handler, (*inputs, "clock"), outputs, js=CLOCK, **LATEST, **FREE)
 
 
-def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
+def wire(demo: Blocks, page: Page, handlers: Handlers) -> None:
     """Connect the page inside its `gr.Blocks`."""
     wiring = Wiring(page, handlers)
     wire_opening(demo, wiring)
@@ -151,12 +180,15 @@ def wire(demo: gr.Blocks, page: Page, handlers: Handlers) -> None:
     wire_recipes(wiring)
 
 
-def wire_opening(demo: gr.Blocks, wiring: Wiring) -> None:
+def wire_opening(demo: Blocks, wiring: Wiring) -> None:
     page, handlers = wiring.page, wiring.handlers
 
     async def stay(request: gr.Request) -> AsyncIterator[None]:
-        async for moment in handlers.stay(handlers.sessions.get(request.session_hash)):
-            yield moment
+        with contextlib.suppress(TooManyPages):  # which `start` says
+            session = wiring.opened(request)
+            async for _ in handlers.stay(session, lambda: demo.has_left(request.session_hash)):
+                pass
+        yield
 
     def close(request: gr.Request) -> None:
         handlers.sessions.close(request.session_hash)
@@ -164,11 +196,12 @@ def wire_opening(demo: gr.Blocks, wiring: Wiring) -> None:
     # Gradio closes a page's stream of results when nothing is under way, and a wish that is sent just then
     # can be lost. One event that ends with the page keeps the stream open; it is the first that a page sends.
     demo.load(stay, None, None, **FREE)
-    opening = wiring.on(
-        [demo.load], handlers.start, (*CONTROLS, "clock"), ("status", *BOARDS), js=CLOCK, **FREE
-    )
+    opened = (*CONTROLS, "clock")
+    run, outputs = wiring.answer(handlers.start, opened, opens=True), page.of(("status", *BOARDS))
+    opening = gr.on([demo.load], run, page.of(opened), outputs, js=CLOCK, **FREE)
     first = ("storage", "clock")
-    opening.then(wiring.answer(handlers.first, first), page.of(first), page.of(EVERYTHING), js=LOAD, **FREE)
+    load = LOAD.format(most=int(0.95e6 * handlers.sessions.limits.body_mb))
+    opening.then(wiring.answer(handlers.first, first), page.of(first), page.of(EVERYTHING), js=load, **FREE)
     page.storage.change(None, page.storage, None, js=SAVE, **HIDDEN)
     demo.unload(close)
 

@@ -39,7 +39,7 @@ class Values(TypedDict, total=False):
     explore: ExploreValue
     maps_view: str
     maps_layers: str
-    painter: Any
+    painter: str | None
     yours_picture: str | None
     yours_prompt: str | None
     yours_method: str

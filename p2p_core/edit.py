@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from .images.mask import mask_array, mask_text
 from .prompt import KINDS, Kind
 
 DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
+MAX_NUMBER, MAX_FLOAT = 10**9, sys.float_info.max  # of words and pixels; of factors
 Name = str | int  # a word, a phrase or a word number of a prompt, see `Prompt.find_words`
 
 
@@ -231,18 +233,19 @@ def check_edits(value: object) -> list[Edit]:
 
 def _number(value: object) -> float | None:
     """A finite float, or None. Text and booleans are no numbers here."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT:
         return float(value)
     return None
 
 
 def _is_name(word: object) -> bool:
-    return isinstance(word, (str, numbers.Integral)) and not isinstance(word, bool)
+    whole = isinstance(word, numbers.Integral) and not isinstance(word, bool)
+    return isinstance(word, str) or (whole and abs(word) < MAX_NUMBER)  # type: ignore[operator]
 
 
 def _names(words: object, field_name: str) -> tuple[Name, ...]:
     """The words of a blend's field, of which one may stand without a list."""
-    if isinstance(words, (str, int)) and not isinstance(words, bool):
+    if isinstance(words, (str, int)) and _is_name(words):
         return (words,)
     if not isinstance(words, (list, tuple)) or not all(_is_name(word) for word in words):
         raise BadInput(f"{field_name} is a list of words, phrases or word numbers; got {shown(words)}.")
@@ -281,7 +284,7 @@ def _weights(value: object) -> Mapping[Name, float]:
 def _check_pixels(pixels: Any) -> None:
     """`Edit.self_pixels`: unlike other numbers it may be infinite."""
     real = isinstance(pixels, numbers.Real) and not isinstance(pixels, bool)
-    if pixels is not None and not (real and pixels >= 0):
+    if pixels is not None and not (real and (0 <= pixels < MAX_NUMBER or pixels == math.inf)):
         raise BadInput(f"self_pixels is a number of pixels of at least 0, or None; got {shown(pixels)}.")
 
 

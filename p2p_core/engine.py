@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from .cache.keys import key_of
+from .cache.lru import LRU
 from .cache.states import StateCache
 from .cache.store import AttentionStore, needed
 from .cache.tiers import TieredCache
@@ -36,7 +37,7 @@ from .start import Start
 from .tree import run_tree
 
 PATH_BATCH = 8  # steps of a given path in one call; more gain little
-MAX_PROMPTS = 256  # tokenized prompts that are remembered
+MAX_PROMPT_BYTES = 16 << 20  # of tokenized prompts that are remembered
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -49,7 +50,7 @@ class Engine:
         self.lock = threading.RLock()
         self.store = AttentionStore(model, cache)
         self._states = StateCache(*model.nbytes())
-        self._prompts: dict[str, Prompt] = {}
+        self._prompts: LRU[Prompt] = LRU(MAX_PROMPT_BYTES)
         self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
         self._last_version = model.version()
 
@@ -77,12 +78,10 @@ class Engine:
 
     def prompt(self, text: str) -> Prompt:
         """`text` with its words and their token positions."""
-        known = self._prompts.get(text) if isinstance(text, str) else None
+        known = self._prompts.get((text, b"")) if isinstance(text, str) else None
         if known is None:
             known = self.model.texts.parse(text)
-            if len(self._prompts) >= MAX_PROMPTS:
-                self._prompts.clear()
-            self._prompts[text] = known
+            self._prompts.put((text, b""), known, known.nbytes)
         return known
 
     def version(self) -> str:

@@ -52,5 +52,8 @@ UnknownModel = UnsupportedModel
 
 def shown(value: object, limit: int = 60) -> str:
     """`value` as it stands in a message: its repr, cut to `limit` characters."""
-    text = repr(value)
+    try:
+        text = repr(value[: 2 * limit] if isinstance(value, (str, bytes)) else value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; lists nested without end
+        text = f"a {type(value).__name__} that is too large to show"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -20,6 +20,7 @@ ROW_MAPS = 64
 DECODE_MAPS = 6  # the same of the autoencoder's last level, which has twice its first width
 UNKNOWN_BYTES = 4 << 30  # taken for free where nobody can tell
 MAX_DEVICE_BYTES, MAX_HOST_BYTES, MAX_DISK_BYTES = 8 << 30, 32 << 30, 32 << 30
+MAX_EDITS_BYTES = 256 << 20
 
 
 # --- what is free ---------------------------------------------------------------------------------------
@@ -115,6 +116,13 @@ def host_budget(device: torch.device) -> int:
     the host's memory is the device's then."""
     free = free_bytes(torch.device("cpu")) if device.type == "cuda" else 0
     return min(int(0.25 * (UNKNOWN_BYTES if free is None else free)), MAX_HOST_BYTES)
+
+
+def edits_budget() -> int:
+    """Bytes for the states of edits, and as many for their pictures: 5 % of the host's free memory, at most
+    256 MiB."""
+    free = free_bytes(torch.device("cpu"))
+    return min(int(0.05 * (UNKNOWN_BYTES if free is None else free)), MAX_EDITS_BYTES)
 
 
 def disk_budget(folder: Path) -> int:

@@ -19,6 +19,9 @@ from .errors import BadInput, UnknownWord, UnsupportedModel, shown
 Kind = Literal["auto", "swap", "refine"]  # how `alignment.align` pairs the words of two prompts
 KINDS: tuple[Kind, ...] = ("auto", "swap", "refine")
 
+MAX_PROMPT_CHARACTERS = 4000  # text encoders read 77 tokens; a tokenizer's time grows with the text
+MAX_LISTED_WORDS = 100  # in a message
+
 Offsets = list[tuple[int, int]]  # of tokens: start and end in the text, in characters
 Bounds = list[tuple[int, int, bool]]  # of pieces: start, end, whether it is a word
 
@@ -61,10 +64,13 @@ class Prompt:
     def parse(cls, text: object, tokenizer: Any) -> Prompt:
         """Tokenize `text` to the tokenizer's `model_max_length` and find its words.
 
-        Raises `BadInput` for what is not text, `UnsupportedModel` for a tokenizer without offsets.
+        Raises `BadInput` for what is not text or too long, `UnsupportedModel` for a tokenizer without
+        offsets.
         """
         if not isinstance(text, str):
             raise BadInput(f"A prompt is text; expected a str, got {type(text).__name__} ({shown(text)}).")
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise BadInput(f"A prompt has at most {MAX_PROMPT_CHARACTERS} characters; got {len(text)}.")
         text = text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates can't be encoded
         if not getattr(tokenizer, "is_fast", False):
             raise UnsupportedModel(
@@ -98,6 +104,11 @@ class Prompt:
         """S, the encoder's length in tokens."""
         return len(self.ids)
 
+    @property
+    def nbytes(self) -> int:
+        """About what it takes of memory."""
+        return 8 * self.length + 4 * len(self.text) + 1000 * len(self.pieces)
+
     @cached_property
     def encoded_pieces(self) -> tuple[Piece, ...]:
         """The pieces up to the last that has a token: those that the encoder reads."""
@@ -115,7 +126,7 @@ class Prompt:
         `name` is a word (every occurrence, any case), a phrase of words that stand side by side, or a
         number: an int or "#3", counted from 0. Raises `UnknownWord`, which lists the words there are.
         """
-        if isinstance(name, str) and re.fullmatch(r"#\d+", name.strip(), re.ASCII):
+        if isinstance(name, str) and re.fullmatch(r"#\d{1,9}", name.strip(), re.ASCII):
             name = int(name.strip()[1:])
         if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
             return (self._check_number(int(name)),)
@@ -140,14 +151,15 @@ class Prompt:
         if 0 <= number < len(self.words):
             return number
         raise UnknownWord(
-            f"Word number {number} is not in the prompt; "
+            f"Word number {shown(number)} is not in the prompt; "
             f"expected 0 to {len(self.words) - 1}: {self._listing()}."
             if self.words
-            else f"Word number {number} is not in the prompt, which has no words."
+            else f"Word number {shown(number)} is not in the prompt, which has no words."
         )
 
     def _listing(self) -> str:
-        return ", ".join(f"{n} {w.text}" for n, w in enumerate(self.words)) or "none"
+        listed = [f"{n} {w.text}" for n, w in enumerate(self.words[:MAX_LISTED_WORDS])]
+        return ", ".join([*listed, *(["…"] if len(self.words) > MAX_LISTED_WORDS else [])]) or "none"
 
 
 def _place_tokens(text: str, offsets: Offsets) -> list[tuple[tuple[int, int, bool], list[int]]]:

@@ -93,11 +93,11 @@ def _read(path: Path) -> Any:
             return json.loads(path.read_text(encoding="utf-8"))
         with Image.open(path) as image:
             text = image.info.get(CHUNK)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, RecursionError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path.name} can't be read as a PNG or JSON recipe ({error}).") from None
     if text is None:
         raise BadInput(f"{path.name} holds no recipe; expected a PNG saved by p2p.")
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(f"The recipe in {path.name} is not JSON.") from None

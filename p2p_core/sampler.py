@@ -11,7 +11,6 @@ DDIM (variance preserving) under every sampler. The coefficients come from `sche
 
 from __future__ import annotations
 
-import math
 import numbers
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +152,6 @@ def check_seed(seed: object) -> int:
 def check_guidance_scale(scale: Any) -> float:
     """A guidance scale as a float. Raises `BadInput`."""
     real = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
-    if real and math.isfinite(scale) and 0 <= scale <= MAX_GUIDANCE_SCALE:
+    if real and 0 <= scale <= MAX_GUIDANCE_SCALE:
         return float(scale)
     raise BadInput(f"guidance_scale is a number from 0 to {MAX_GUIDANCE_SCALE}; got {shown(scale)}.")

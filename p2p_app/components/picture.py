@@ -19,6 +19,4 @@ class Picture(gr.Image):
     is_template = True  # in the page it is a `gr.Image`
 
     def preprocess(self, payload: Any) -> Any:
-        if payload is None or payload.path is None or (payload.url or "").startswith("data:"):
-            return super().preprocess(payload)
-        return payload.path
+        return None if payload is None else payload.path

@@ -11,6 +11,7 @@ from ..components.board import script
 from ..components.chips import Chips
 from ..components.compare import Compare
 from ..components.line import Line, line
+from ..components.painter import Painter
 from ..tabs.paint import CANVAS_PIXELS
 from .parts import Parts, card, download, prompt_box, title
 
@@ -32,7 +33,7 @@ class EditCard:
     download: gr.DownloadButton
     card: gr.DownloadButton
     painting: gr.Column
-    painter: gr.ImageEditor
+    painter: Painter
     use_paint: gr.Button
     wipe_paint: gr.Button
     close_paint: gr.Button
@@ -61,8 +62,8 @@ def edit_words(first_prompt: str, chips: dict[str, Any], hello: str) -> Parts:
 def painting_area() -> Parts:
     """The editor that takes the picture's place while a region is painted."""
     with gr.Column(elem_id="painting", visible=False, min_width=0) as painting:
-        painter = gr.ImageEditor(
-            type="pil",
+        painter = Painter(
+            type="filepath",
             image_mode="RGBA",
             sources=(),
             transforms=(),

@@ -167,6 +167,7 @@ class ExploreTab:
         for i, cell in enumerate(todo):
             groups.setdefault((cell.settings["seed"], cell.settings["guidance_scale"]), []).append(i)
         total = sum(steps * (len(members) + 1) for members in groups.values())
+        self.runner.sessions.limits.check(source.to_dict(), engine.p2p.default_size, total / steps)
         progress = Progress(session, clock, explore, total)
         images: dict[int, Image.Image] = {}
         temporary: list[Source] = []

@@ -1,8 +1,10 @@
-"""Painting the region by hand: the editor's layers to a mask's text and back."""
+"""Painting the region by hand: the editor's layer to a mask's text and back."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from p2p_core import mask_text
-from p2p_core.images.mask import mask_array
+from p2p_core.errors import BadPicture
+from p2p_core.images.decode import read_file
+from p2p_core.images.mask import MAX_SIDE, mask_array
 
 from .. import pictures
 from ..components.line import line
@@ -27,17 +31,25 @@ MIN_ALPHA = 0.02  # below it nothing is painted
 NOTHING = "Nothing is painted yet. Paint over what may change, or press Cancel."
 
 
-def mask_of(editor: Any) -> str:
-    """What is painted, as `mask_text` has it; "" where nothing is."""
-    layers = editor.get("layers") if isinstance(editor, dict) else None
-    painted: np.ndarray | None = None
-    for layer in layers or ():
-        if isinstance(layer, Image.Image):
-            alpha = layer.convert("RGBA").getchannel("A")
-            small = alpha.resize((MASK_PIXELS, MASK_PIXELS), Image.Resampling.BOX)
-            coverage = np.asarray(small, np.float32) / 255
-            painted = coverage if painted is None else np.maximum(painted, coverage)
-    if painted is None or painted.max() < MIN_ALPHA:
+def mask_of(layer: str | None) -> str:
+    """What is painted on the editor's layer, a file, as `mask_text` has it; "" where nothing is.
+
+    Raises `BadPicture`.
+    """
+    if layer is None:
+        return ""
+    try:
+        with Image.open(io.BytesIO(read_file(Path(layer))), formats=("PNG", "WEBP")) as image:
+            if max(image.size) > MAX_SIDE:  # before anything is decoded
+                raise BadPicture(f"A painted layer has at most {MAX_SIDE} pixels a side; got {image.size}.")
+            alpha = image.convert("RGBA").getchannel("A")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, BadPicture):
+            raise
+        raise BadPicture("The painted layer is no picture that can be read.") from None
+    small = alpha.resize((MASK_PIXELS, MASK_PIXELS), Image.Resampling.BOX)
+    painted = np.asarray(small, np.float32) / 255
+    if painted.max() < MIN_ALPHA:
         return ""
     return mask_text(np.where(painted > 0.5, 1.0, 0.0) if painted.max() > 0.5 else painted)
 

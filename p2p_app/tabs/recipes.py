@@ -101,6 +101,10 @@ class RecipesTab:
         levers: of the desk, where they are known.
         """
         engine, runner = self.runner.engine, self.runner
+        limits = runner.sessions.limits
+        limits.check(recipe.source, engine.p2p.default_size, pictures=1 + len(recipe.edits))
+        for edit in recipe.edits:
+            limits.check_edit(edit)
         states = engine.p2p.iter_source_of(recipe)
         prompt = [recipe.source["prompt"], *(edit.prompt for edit in recipe.edits)][-2]
         steps = recipe.source.get("steps", 50)

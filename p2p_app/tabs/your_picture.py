@@ -86,10 +86,13 @@ class YourPictureTab:
         if not text:
             yield {"line": line("error", f"Say what the picture shows first. {HINT}")}
             return
+        method, rows, _ = METHODS.get(values["yours_method"], METHODS["direct"])
+        size = engine.p2p.default_size
+        self.runner.sessions.limits.check({"steps": values["steps"]}, size, pictures=rows / ROWS)
         states = engine.p2p.iter_invert(
             picture,
             text,
-            method=METHODS.get(values["yours_method"], METHODS["direct"])[0],
+            method=method,
             steps=values["steps"],
             guidance_scale=values["guidance"],
             negative_prompt=values["negative"] or "",

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from ..memory import edits_budget
 from ..plan import Plan
 from ..source import Source, StepState
 from .lru import LRU
 
-MAX_BYTES = 256 << 20  # of the states, and of the pictures
 MAX_STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind
 MAX_IMAGES = 512
 
@@ -24,8 +24,9 @@ class StateCache:
 
     def __init__(self, state_bytes: int, image_bytes: int) -> None:
         """state_bytes, image_bytes: of one state and of one picture at the model's own size."""
-        self._states: LRU[StepState] = LRU(min(MAX_STATES * state_bytes, MAX_BYTES))
-        self._images: LRU[Image.Image] = LRU(min(MAX_IMAGES * image_bytes, MAX_BYTES))
+        most = edits_budget()
+        self._states: LRU[StepState] = LRU(min(MAX_STATES * state_bytes, most))
+        self._images: LRU[Image.Image] = LRU(min(MAX_IMAGES * image_bytes, most))
 
     def state(self, source: Source, plan: Plan, k: int) -> StepState | None:
         """The state after k steps, if it is known."""

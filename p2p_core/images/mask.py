@@ -36,7 +36,7 @@ def mask_text(mask: object) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)  # of up to 16 MB
 def mask_array(text: str) -> npt.NDArray[np.float32]:
     """The array (h, w) float32 in 0..1 of a text that `mask_text` made, read-only. Raises `BadInput`."""
     if len(text) > MAX_TEXT_CHARACTERS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Mapping
 from numbers import Integral
@@ -34,7 +35,8 @@ class InversionStore:
     """A folder of tensors by key, the longest unused removed first.
 
     A file that can't be read, or holds something else, counts as missing and is removed. Nothing here raises
-    for a full or read-only disk: the shelf only saves time. Several processes may share a folder.
+    for a full or read-only disk: the shelf only saves time. Several processes may share a folder. A picture
+    can be decoded from its inversion, so a folder that is made here is for its owner alone.
     """
 
     def __init__(self, folder: str | Path, budget: int | None = None) -> None:
@@ -47,6 +49,9 @@ class InversionStore:
         """What was put under the key, if it is tensors of these names and shapes; else None."""
         file = self._file(key)
         try:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > self.budget:  # a pipe would never end
+                return None
             found = load(file.read_bytes())
         except OSError:  # missing, or not to be read just now
             return None
@@ -70,7 +75,7 @@ class InversionStore:
             return
         aside = self.folder / f"{key}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._make_room(len(data))
             with aside.open("xb") as file:
                 file.write(data)

@@ -30,6 +30,7 @@ FAMILIES: dict[str, Any] = {
     "LatentConsistencyModelPipeline": StableDiffusionPipeline,  # the same parts
 }
 TAESD = {False: "madebyollin/taesd", True: "madebyollin/taesdxl"}
+MAX_TOKENS = 10_000  # of a prompt; a tokenizer that lacks its configuration says 10^30
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 Progress = Callable[[str, float], None]  # (what is going on, fraction done)
@@ -90,11 +91,28 @@ def load(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torchvision.*")
         try:
-            return FAMILIES[family].from_pretrained(
+            pipe = FAMILIES[family].from_pretrained(
                 folder, dtype=dtype, local_files_only=True, **_without_checker(family)
             )
         except (OSError, ValueError, KeyError) as error:
             raise UnknownModel(f"The model in {folder} could not be loaded: {error}") from error
+    _check_tokenizers(pipe, folder)
+    return pipe
+
+
+def _check_tokenizers(pipe: Any, folder: Path) -> None:
+    """Raises `UnknownModel` where files of a tokenizer are missing: transformers then makes an empty one, and
+    every prompt would be a row of unknown words."""
+    for n in ("", "_2"):
+        tokenizer, encoder = (getattr(pipe, f"{name}{n}", None) for name in ("tokenizer", "text_encoder"))
+        if tokenizer is None or encoder is None:
+            continue
+        known, wanted = len(tokenizer), int(encoder.config.vocab_size)
+        if known < wanted // 2 or tokenizer.model_max_length > MAX_TOKENS:
+            raise UnknownModel(
+                f"The tokenizer in {folder / f'tokenizer{n}'} lacks files: it knows {known} tokens, "
+                f"expected {wanted}, of which at most {shown(tokenizer.model_max_length)} are read."
+            )
 
 
 def _without_checker(family: str) -> dict[str, Any]:

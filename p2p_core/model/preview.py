@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+MAX_LATENT = 30.0  # standard deviations; what is beyond is no picture's, but of a weight of millions, say
+DECAY = 0.9  # of the sums with each picture, so that no one picture stays for ever
+
 
 class LinearPreview:
     """Latents -> RGB by least squares, fitted to every picture that is decoded, so that it needs no constants
@@ -22,14 +25,14 @@ class LinearPreview:
         return self._xx is not None
 
     def learn(self, latents: Tensor, pixels: Tensor) -> None:
-        """Latents (1, C, h, w) and what they decode to, (1, 3, H, W) in -1..1; only what is finite."""
+        """Latents (1, C, h, w) and what they decode to, (1, 3, H, W) in -1..1; outliers are left out."""
         small = F.interpolate(pixels.float(), size=latents.shape[-2:], mode="area")
         x, y = _rows(latents), (small.clamp(-1, 1) / 2 + 0.5).flatten(2)[0].T.double()
-        finite = (x.isfinite().all(1) & y.isfinite().all(1))[:, None]
-        x, y = torch.where(finite, x, 0), torch.where(finite, y, 0)
+        usual = (x.abs().amax(1) < MAX_LATENT) & y.isfinite().all(1)  # NaN compares as unusual, too
+        x, y = (torch.where(usual[:, None], rows, 0) for rows in (x, y))
         xx, xy = x.T @ x, x.T @ y
-        self._xx = xx if self._xx is None else self._xx + xx
-        self._xy = xy if self._xy is None else self._xy + xy
+        self._xx = xx if self._xx is None else DECAY * self._xx + xx
+        self._xy = xy if self._xy is None else DECAY * self._xy + xy
         self._map = None
 
     def picture(self, latents: Tensor, factor: int) -> Image.Image:

@@ -14,7 +14,7 @@ from p2p_app.components.timeline import Timeline
 
 NAMES = ("source", "edit")
 TEXTS = ("source: a house", "edit: a castle")
-BOARDS = sorted({file.stem for file in FOLDER.glob("*.js")} - {"common", "brush", "help", "links"})
+BOARDS = sorted({file.stem for file in FOLDER.glob("*.js")} - {"common", "brush", "help", "links", "retry"})
 
 
 def test_every_component_lies_beside_its_script() -> None:

@@ -416,9 +416,9 @@ def test_fits_the_screen(
 
 
 def test_closing_the_tab_frees_what_it_held(chromium: Any, app: tuple[str, float], folder: Path) -> None:
-    before = set(folder.glob("p2p-*"))
+    before = set(folder.glob("**/p2p-*"))
     desk = Desk(chromium, app[0])
-    held = set(folder.glob("p2p-*")) - before
+    held = set(folder.glob("**/p2p-*")) - before
     assert len(held) == 1
     desk.close()
     for _ in range(100):

@@ -282,7 +282,7 @@ def test_uploads_that_gradio_would_have_spoiled(
             desk.wait_for_new(before)
         else:
             assert "comes back at" in desk.wait_for_new(before)
-            newest = max(folder.glob("p2p-*/*-original.png"), key=lambda file: file.stat().st_mtime_ns)
+            newest = max(folder.glob("**/p2p-*/*-original.png"), key=lambda file: file.stat().st_mtime_ns)
             with Image.open(newest) as image:
                 level = np.asarray(image.convert("RGB")).mean()
             assert abs(level - (255 if name == "clear.png" else 128)) < 2, name
