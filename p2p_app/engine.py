@@ -13,6 +13,8 @@ import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from p2p_core.errors import P2PError
+
 from .memory import settle
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class Engine:
                 on_progress=self._progress,
             )
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
+        except P2PError as error:  # a sentence, which `wait` raises
+            self._problem = str(error)
         except Exception as error:  # whatever it is, the page must say so
             log.exception("The model %s could not be loaded", self.model)
             self._problem = str(error) or type(error).__name__
