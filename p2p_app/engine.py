@@ -88,6 +88,7 @@ class Engine:
                 inversion_bytes=None if self._inversions_mb is None else self._inversions_mb * 1_000_000,
                 on_progress=self._progress,
             )
+            self._p2p.set_progress_bar_config(disable=True)  # the page has its own
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
         except P2PError as error:  # a sentence, which `wait` raises
             self._problem = str(error)

@@ -32,7 +32,7 @@ from .views import Update, boards, history_value, pair, read_session, shown_pair
 
 if TYPE_CHECKING:
     from p2p_core import Result, Source
-    from p2p_core.source import Steps
+    from p2p_core.steps import Steps
 
 log = logging.getLogger("p2p.ui")
 Updates = Generator[Update, None, None]  # what a handler gives

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from PIL import Image
 
 from ..plan import Plan
-from ..source import Source, StepState
+from ..source import Source
+from ..steps import StepState
 from .lru import LRU
 
 MAX_BYTES = 256 << 20  # of the states, and of the pictures

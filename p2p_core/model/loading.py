@@ -57,6 +57,11 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return chosen
 
 
+def asked_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype | None:
+    """`choose_dtype` of what is asked for, if anything is."""
+    return None if dtype is None else choose_dtype(dtype, device)
+
+
 def cast(part: Any, device: torch.device | None, dtype: torch.dtype) -> Any:
     """`part.to`, casting only what has another dtype, and without diffusers' warning of every cast."""
     if part.dtype != dtype:
