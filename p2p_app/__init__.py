@@ -1,14 +1,15 @@
 """The Gradio app. Knows Gradio and the engine's public names; the engine never knows the app."""
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .environment import prepare
 
 if TYPE_CHECKING:
     from .build import build_app, launch_options
     from .engine import Engine
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # gradio reads it when it is imported
+prepare()  # gradio reads the environment when it is imported
 
 __all__ = ["Engine", "build_app", "launch_options"]
 

@@ -93,7 +93,10 @@ class Engine:
                 inversion_bytes=None if self._inversions_mb is None else self._inversions_mb * 1_000_000,
                 on_progress=self._progress,
             )
+            self._p2p.set_progress_bar_config(disable=True)  # the page has its own
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
+        except P2PError as error:  # a sentence, which `wait` raises
+            self._problem = str(error)
         except Exception as error:  # whatever it is, the page must say so
             log.exception("The model %s could not be loaded", self.model)
             told = str(error) if isinstance(error, P2PError) else type(error).__name__

@@ -41,7 +41,7 @@ from .views import Update, boards, history_value, pair, read_session, shown_pair
 
 if TYPE_CHECKING:
     from p2p_core import Result, Source
-    from p2p_core.source import Steps
+    from p2p_core.steps import Steps
 
 Updates = Generator[Update, None, None]  # what a handler gives
 T = TypeVar("T")

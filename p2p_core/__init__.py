@@ -11,6 +11,7 @@ from . import errors as errors
 from .errors import P2PError as P2PError
 
 if TYPE_CHECKING:
+    from . import figures as figures
     from .alignment import align as align
     from .edit import Blend as Blend
     from .edit import Edit as Edit
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from .schedulers import SAMPLERS as SAMPLERS
     from .source import Result as Result
     from .source import Source as Source
-    from .source import StepState as StepState
     from .source import recipe_of as recipe_of
+    from .steps import StepState as StepState
 
 _MODULE_OF = {
     "SAMPLERS": "schedulers",
@@ -38,7 +39,7 @@ _MODULE_OF = {
     "Recipe": "recipe",
     "Result": "source",
     "Source": "source",
-    "StepState": "source",
+    "StepState": "steps",
     "Window": "edit",
     "align": "alignment",
     "load_recipe": "recipe",
@@ -49,6 +50,8 @@ __all__ = list(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "figures":
+        return import_module(".figures", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
@@ -57,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "figures"})

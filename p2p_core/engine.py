@@ -6,9 +6,7 @@ the longest prefix that any edit before it has computed.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,11 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .cache.gone import Gone
 from .cache.keys import key_of
 from .cache.lru import LRU
 from .cache.states import StateCache
 from .cache.store import AttentionStore, needed
 from .cache.tiers import TieredCache
+from .contexts import lock_of, plain
 from .errors import BadInput, shown
 from .local_blend import over
 from .memory import edits_at_once
@@ -32,8 +32,9 @@ from .model.model import Model
 from .plan import Plan
 from .prompt import Prompt
 from .prompt_to_prompt import DM, Recorded, edit_step, record, record_path
-from .source import Layers, Result, Source, StepState
+from .source import Layers, Result, Source
 from .start import Start
+from .steps import StepState
 from .tree import run_tree
 
 PATH_BATCH = 8  # steps of a given path in one call; more gain little
@@ -47,11 +48,11 @@ class Engine:
 
     def __init__(self, model: Model, cache: TieredCache) -> None:
         self.model = model
-        self.lock = threading.RLock()
+        self.lock = lock_of(model.unet)
         self.store = AttentionStore(model, cache)
         self._states = StateCache(*model.nbytes())
         self._prompts: LRU[Prompt] = LRU(MAX_PROMPT_BYTES)
-        self._dropped: deque[str] = deque()  # keys of sources that were stopped half way
+        self.gone = Gone(self.lock, self._forget)
         self._last_version = model.version()
 
     @property
@@ -97,7 +98,7 @@ class Engine:
         """The same steps, each computed under the lock, which is free between them."""
         while True:
             with self.lock:
-                self._clear_dropped()
+                self.gone.clear()
                 try:
                     step = next(steps)
                 except StopIteration as end:
@@ -117,7 +118,7 @@ class Engine:
             steps = record_path(dm, start.prompt, start.path, batch=batch)
         states: list[StepState] = []
         with self.lock:
-            self._clear_dropped()
+            self.gone.clear()
             done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         try:
             for state in self.locked(self._caching(key, steps)):
@@ -126,7 +127,7 @@ class Engine:
             done = True
         finally:
             if not done:  # stopped half way, so nobody can name this source
-                self._drop(key)
+                self.gone.add(key)
         latents = torch.cat([start.path[:1], *(state.latents for state in states)])
         clean = [state.denoised for state in states[:-1] if state.denoised is not None]
         return Source(
@@ -180,6 +181,7 @@ class Engine:
             for plan, state, count in zip(plans, states, computed, strict=True)
         ]
 
+    @plain()
     def edit_step(
         self, source: Source, plans: Sequence[Plan], states: Sequence[StepState], dm: DM | None = None
     ) -> list[StepState]:
@@ -189,7 +191,7 @@ class Engine:
         """
         dm, i = dm or self.dm(source), states[0].index
         with self.lock:
-            self._clear_dropped()
+            self.gone.clear()
             maps = self.store.of(source, i, _most_needed(source, plans, i), dm.inputs)
             if i + 1 < source.steps:
                 self.store.prefetch(source, i + 1, _most_needed(source, plans, i + 1))
@@ -217,6 +219,7 @@ class Engine:
             source=source,
         )
 
+    @plain()
     def edited_source(self, result: Result) -> Source:
         """`Result.as_source`: the edit's path of latents, and its maps as sums of terms (`compose`)."""
         source, plan = result.source, result.plan
@@ -242,16 +245,19 @@ class Engine:
 
     # --- pictures, maps, memory ---------------------------------------------------------------------
 
+    @plain()
     def decode(self, latents: Tensor, *, final: bool = False) -> Image.Image:
         """Latents (C, h, w) or (1, C, h, w) -> picture. final: see `Model.decode`."""
         with self.lock:
             return self.model.decode(latents, final)
 
+    @plain()
     def preview(self, state: StepState) -> Image.Image:
         """A quick picture of where a run is heading."""
         with self.lock:
             return self.model.preview(state.latents if state.denoised is None else state.denoised)
 
+    @plain()
     def attention(
         self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
     ) -> np.ndarray:
@@ -262,8 +268,11 @@ class Engine:
     def forget(self, source: Source) -> None:
         """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
         with self.lock:
-            self.cache.drop(source.key)
-            self._states.drop(source.key)
+            self._forget(source.key)
+
+    def hold(self, source: Source) -> None:
+        """What is recorded of a source stays as long as it, or another of the same key, is alive."""
+        self.gone.hold(source, source.key)
 
     def forget_edits(self) -> None:
         """Forget every edit's states, but keep what was recorded of sources."""
@@ -276,22 +285,12 @@ class Engine:
                 f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
             )
         if source.engine is not self:
-            raise BadInput("This Source was made by another PromptToPrompt; edit it with source.engine.")
+            raise BadInput("This Source is another PromptToPrompt's, or unpickled: load_source takes it.")
         return source
 
-    def _drop(self, key: str) -> None:
-        """Forget what was recorded under a key: now if no other thread runs the model, else before the next
-        step. A generator may be closed by the garbage collector, in any thread, which must not wait here."""
-        self._dropped.append(key)
-        if self.lock.acquire(blocking=False):
-            try:
-                self._clear_dropped()
-            finally:
-                self.lock.release()
-
-    def _clear_dropped(self) -> None:
-        while self._dropped:
-            self.cache.drop(self._dropped.popleft())
+    def _forget(self, key: str) -> None:
+        self.cache.drop(key)
+        self._states.drop(key)
 
 
 def _most_needed(source: Source, plans: Sequence[Plan], i: int) -> float:

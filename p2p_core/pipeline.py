@@ -11,35 +11,36 @@ import torch
 from torch import Tensor
 
 from .cache.tiers import TieredCache, tier_budgets
-from .edit import Edit, check_edit, check_edits
-from .engine import Engine
+from .contexts import plain
+from .edit import Edit, check_edits
 from .errors import BadInput, shown
 from .images.load import fit_picture, open_picture, picture_of
 from .inversion.invert import Picture, invert
 from .inversion.methods import check_inverse_sampler, check_method
 from .inversion.store import InversionStore, check_budget
-from .model.loading import Progress, choose_device, choose_dtype, load
+from .model.loading import Progress, asked_dtype, choose_device, choose_dtype, load
 from .model.model import Model
 from .options import Options
-from .plan import Plan, make_plan
+from .plan import Plan
 from .recipe import Recipe
 from .sampler import check_guidance_scale, check_seed, noise
-from .source import OnStep, Result, Source, Steps, StepState
+from .saving import Savers
+from .source import Result, Source
 from .start import Start
+from .steps import OnStep, Steps, StepState
 
 
-class PromptToPrompt(Engine):
+class PromptToPrompt(Savers):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
-    torch dtype, "fp32" / "fp16" / "bf16" or None (auto: float16 on CUDA, else float32). inversions: a folder
-    to keep inversions of real pictures in, or None; inversion_bytes: of all of them, None: 1 GiB.
-    preview_vae: diffusers' AutoencoderTiny for the model's latents (TAESD), a folder that holds one, "auto"
-    (on a GPU, if it is in the Hub's cache), or None. offload: on a GPU, the pipeline's own
-    `enable_model_cpu_offload()`. A pipeline that is offloaded already (so, sequentially, or in groups) keeps
-    its hooks, and their device and its dtype are used. compiled: `torch.compile` for what lies between the
-    UNet's attention layers: the first run takes some minutes longer. It is meant for a GPU; on a CPU it needs
-    a C++ compiler.
+    torch dtype, "fp32" / "fp16" / "bf16", "auto" (float16 on CUDA, else float32), or None: the pipe's own,
+    "auto" for `from_pretrained`. inversions: a folder to keep inversions of real pictures in, or None;
+    inversion_bytes: of all of them, None: 1 GiB. preview_vae: diffusers' AutoencoderTiny for the model's
+    latents (TAESD), a folder that holds one, "auto" (on a GPU, if it is in the Hub's cache), or None.
+    offload: on a GPU, the pipeline's own `enable_model_cpu_offload()`. A pipeline that is offloaded already
+    (so, sequentially, or in groups) keeps its hooks, their device and dtype. compiled: `torch.compile` for
+    what lies between the UNet's attention layers: the first run takes minutes longer.
 
     Recorded sources (see `cache.tiers`): cache_bytes is a budget on the device, or one for each tier by its
     name, "device", "host" and "disk", or None, chosen by what is free. cache_folder: where the disk's tier
@@ -50,20 +51,22 @@ class PromptToPrompt(Engine):
     wrong with an argument raises a `P2PError` that says what was expected and what came.
     """
 
+    @plain()
     def __init__(self, pipe: Any, *, model_name: str = "", **options: Unpack[Options]) -> None:
-        device, cache_dtype = choose_device(options.get("device")), options.get("cache_dtype")
-        dtype, preview_vae = choose_dtype(options.get("dtype"), device), options.get("preview_vae")
+        device, preview_vae = choose_device(options.get("device")), options.get("preview_vae")
+        dtype = asked_dtype(options.get("dtype"), device)
+        cache_dtype = asked_dtype(options.get("cache_dtype"), device)
         name = model_name or str(getattr(pipe, "name_or_path", "") or type(pipe).__name__)
         offload, compiled = options.get("offload", False), options.get("compiled", False)
         model = Model(pipe, device, dtype, name, preview_vae, offload, compiled)
-        record_dtype = None if cache_dtype is None else choose_dtype(cache_dtype, device)
         folder, inversions = options.get("cache_folder"), options.get("inversions")
         budgets = tier_budgets(options.get("cache_bytes"), model.device, folder)
-        super().__init__(model, TieredCache(model.device, model.dtype, budgets, folder, record_dtype))
+        super().__init__(model, TieredCache(model.device, model.dtype, budgets, folder, cache_dtype))
         budget = check_budget(options.get("inversion_bytes"))
         self.inversions = None if inversions is None else InversionStore(inversions, budget)
 
     @classmethod
+    @plain()
     def from_pretrained(
         cls,
         name: str | Path = "storybook",
@@ -81,6 +84,7 @@ class PromptToPrompt(Engine):
         dtype = choose_dtype(options.get("dtype"), choose_device(options.get("device")))
         pipe = load(name, dtype=dtype, on_progress=on_progress, config=config)
         options.setdefault("preview_vae", "auto")
+        options["dtype"] = dtype
         return cls(pipe, model_name=str(name), **options)
 
     @property
@@ -93,10 +97,9 @@ class PromptToPrompt(Engine):
         `Source.attention` takes as `sites`."""
         return self.store.map_layers(self.check_source(source).latent_size)
 
-    def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
-        """What `edit` would do to a source of `source_prompt`, without running the model."""
-        check_edit(edit)
-        return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps)
+    def set_progress_bar_config(self, **options: Any) -> None:
+        """As the pipeline's own: options for `tqdm`, such as disable=True, for whatever is no generator."""
+        self.pipe.set_progress_bar_config(**options)
 
     # --- sources ------------------------------------------------------------------------------------
 
@@ -119,13 +122,13 @@ class PromptToPrompt(Engine):
         latents: start latents (1, C, h, w), standard normal, instead of the seed's. height and width in
         pixels; None: the model's own. sampler: one of `SAMPLERS`, or "auto", that of the model's scheduler.
         The noise of a stochastic sampler follows the start latents out of the same seed. on_step: called with
-        each `StepState`. Equal to diffusers' own pipeline with the scheduler of that name for the same start
-        latents or CPU generator.
+        each `StepState`; False from it stops the run, with a `P2PError`. Equal to diffusers' own pipeline
+        with the scheduler of that name for the same start latents or CPU generator.
         """
         return self.iter_generate(
             prompt, seed=seed, steps=steps, guidance_scale=guidance_scale, negative_prompt=negative_prompt,
             height=height, width=width, latents=latents, sampler=sampler,
-        ).run(on_step)  # fmt: skip
+        ).run(on_step, self.pipe.progress_bar)  # fmt: skip
 
     def iter_generate(
         self,
@@ -207,7 +210,7 @@ class PromptToPrompt(Engine):
             picture, prompt, method=method, steps=steps, guidance_scale=guidance_scale,
             negative_prompt=negative_prompt, height=height, width=width, fit=fit, center=center,
             sampler=sampler,
-        ).run(on_step)  # fmt: skip
+        ).run(on_step, self.pipe.progress_bar)  # fmt: skip
 
     def iter_invert(
         self,
@@ -245,7 +248,7 @@ class PromptToPrompt(Engine):
 
     def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
         """The first source of a recipe once more, generated or inverted."""
-        return self.iter_source_of(recipe).run(on_step)
+        return self.iter_source_of(recipe).run(on_step, self.pipe.progress_bar)
 
     def iter_source_of(self, recipe: Recipe) -> Steps[Source]:
         """`source_of` step by step."""
@@ -259,7 +262,7 @@ class PromptToPrompt(Engine):
 
     def edit(self, source: Source, edit: Edit, *, on_step: OnStep = None) -> Result:
         """Apply one edit. Steps that an earlier edit of this source shares are not computed again."""
-        return self.iter_edit(source, edit).run(on_step)
+        return self.iter_edit(source, edit).run(on_step, self.pipe.progress_bar)
 
     def iter_edit(self, source: Source, edit: Edit) -> Steps[Result]:
         """`edit` step by step: iterate over the states, the reused one first; then `result`.
@@ -281,7 +284,7 @@ class PromptToPrompt(Engine):
         `steps_computed` of a result counts its own path's steps that were computed in this call, each shared
         one for the first result that needs it.
         """
-        return self.iter_edit_many(source, edits).run(on_step)
+        return self.iter_edit_many(source, edits).run(on_step, self.pipe.progress_bar)
 
     def iter_edit_many(self, source: Source, edits: Iterable[Edit]) -> Steps[list[Result]]:
         """`edit_many` step by step: the state of every step that it computes, in order of their index; then
@@ -292,7 +295,6 @@ class PromptToPrompt(Engine):
         source = self.check_source(source)
         return self.plan(source.prompt.text, edit, steps=source.steps)
 
-    # --- names that were, for those who call them ------------------------------------------------------
-
+    # names that were, for those who call them
     record, record_along, inverting = iter_generate, iter_record_path, iter_invert
     stream, stream_many, recording_of = iter_edit, iter_edit_many, iter_source_of

@@ -23,7 +23,8 @@ from .model.conditioning import StepInputs
 from .plan import BlendStep, Plan
 from .prompt import Prompt
 from .sampler import Sampler, guide
-from .source import Source, StepState
+from .source import Source
+from .steps import StepState
 
 Recorded = Generator[tuple[StepState, AttentionRecord], None, None]  # z_{t-1} and M_t, for each step
 Maps = AttentionRecord | None  # M_t, None where no edit reads it

@@ -139,7 +139,9 @@ def noise(shape: tuple[int, ...], seed: int, steps: int = 0) -> Tensor:
     sampler. -> (1 + steps, ...)
     """
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.cat([torch.randn(shape, generator=generator) for _ in range(1 + steps)])
+    return torch.cat(
+        [torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for _ in range(1 + steps)]
+    )
 
 
 def check_seed(seed: object) -> int:

@@ -1,104 +1,27 @@
-"""What a run leaves behind: `StepState`, `Source`, `Result`; and `Steps`, the run itself."""
+"""What a run leaves behind: `Source` and `Result`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from .edit import Edit
-from .errors import P2PError
 from .images.load import picture_text
-from .local_blend import BlendSums
+from .lifetime import Lifetime
 from .plan import Plan
 from .prompt import Prompt
 from .recipe import Recipe, write_png
 from .sampler import Sampler
+from .steps import StepState
 
-T = TypeVar("T")
 Layers = tuple[int, int] | Iterable[str] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepState:
-    """All that a resume after `index` steps needs.
-
-    latents: (1, C, h, w). denoised: the clean latents predicted on the way, for previews and for samplers
-    that look one step back (`Sampler.history`). sums, mask: of the local blend, the mask (h, w) in 0..1 at
-    the latents' size. reused: this state was known and not computed in this call.
-    """
-
-    index: int
-    total: int
-    latents: Tensor = field(repr=False)
-    denoised: Tensor | None = field(default=None, repr=False)
-    sums: BlendSums | None = field(default=None, repr=False)
-    mask: Tensor | None = field(default=None, repr=False)
-    reused: bool = False
-
-    @property
-    def nbytes(self) -> int:
-        sums = (self.sums.source, self.sums.target, self.sums.subtract) if self.sums else ()
-        tensors = (self.latents, self.denoised, self.mask, *sums)
-        return sum(t.nbytes for t in tensors if t is not None)
-
-    def copy(self) -> StepState:
-        """The same state in memory of its own, because what is handed out is the caller's."""
-        denoised, mask = (None if x is None else x.clone() for x in (self.denoised, self.mask))
-        return replace(self, latents=self.latents.clone(), denoised=denoised, mask=mask)
-
-
-OnStep = Callable[[StepState], None] | None
-
-
-class Steps(Generic[T]):
-    """A run, step by step: iterate over its `StepState`s, then `result` is what it comes to.
-
-    It may be closed after any step; what was computed until then is reused by the next edit.
-    """
-
-    def __init__(self, states: Generator[StepState, None, T]) -> None:
-        self._states = states
-        self._results: list[T] = []  # one, once the run has come to its end
-
-    def __iter__(self) -> Iterator[StepState]:
-        return self
-
-    def __next__(self) -> StepState:
-        try:
-            return next(self._states).copy()
-        except StopIteration as end:
-            if not self._results and end.value is not None:
-                self._results.append(end.value)
-            raise
-
-    def close(self) -> None:
-        self._states.close()
-
-    @property
-    def result(self) -> T:
-        """What the run comes to, after the steps that are left. Raises `P2PError` if it was closed."""
-        for _ in self:
-            pass
-        if not self._results:
-            raise P2PError("This run was stopped before its last step, so it has no result.")
-        return self._results[0]
-
-    def run(self, on_step: OnStep = None) -> T:
-        """`result`, with `on_step(state)` called after each step."""
-        try:
-            for state in self:
-                if on_step:
-                    on_step(state)
-            return self.result
-        finally:
-            self.close()
 
 
 class Recordings(Protocol):
@@ -116,6 +39,11 @@ class Engine(Protocol):
     def model_name(self) -> str: ...
     @property
     def cache(self) -> Recordings: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def hold(self, source: Source) -> None: ...
+    def forget(self, source: Source) -> None: ...
+    def save_source(self, source: Source, path: str | Path, *, records: bool = False) -> Path: ...
     def attention(
         self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
     ) -> np.ndarray: ...
@@ -150,13 +78,14 @@ class Inversion:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class Source(Lifetime):
     """A picture that can be edited: its prompt, its path of latents, and where its maps are recorded.
 
     latents: (N + 1, C, h, w), z_T first. unconditional: (N, S, d), an embedding for each step in place of the
     negative prompt's, or None. noise: (N - 1, C, h, w), what a stochastic sampler adds in each step, to edits
     too; denoised: (N - 1, C, h, w), each step's clean latents where the sampler looks back; else None.
-    Made by `generate`, `invert`, or by `Result.as_source`.
+    Made by `generate`, `invert`, or by `Result.as_source`. What is recorded of it is freed with it, or at the
+    end of a `with` statement.
     """
 
     prompt: Prompt
@@ -223,6 +152,18 @@ class Source:
         """
         return self.engine.attention(self, word, step=step, sites=sites)
 
+    def save(self, path: str | Path, *, records: bool = False) -> Path:
+        """Write a .safetensors file that `PromptToPrompt.load_source` reads. Returns the path.
+
+        records: with the queries and keys that are held, which take much more room and are otherwise recorded
+        again when an edit needs them. Raises `BadInput`.
+        """
+        return self.engine.save_source(self, path, records=records)
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture, as notebooks show it."""
+        return self.image._repr_png_()
+
     def to_dict(self) -> dict[str, Any]:
         """The arguments of `generate`, or of `invert`, that make this source again, as plain data.
 
@@ -287,6 +228,10 @@ class Result:
             source, plan = source.origin
             edits.insert(0, plan.edit)
         return Recipe(model=source.engine.model_name, source=source.to_dict(), edits=tuple(edits))
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture, as notebooks show it."""
+        return self.image._repr_png_()
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG that holds the whole recipe; `load_recipe` reads it back. Returns the path."""

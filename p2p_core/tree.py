@@ -9,7 +9,8 @@ import torch
 from .errors import NotEnoughMemory
 from .memory import empty_cache
 from .plan import Plan
-from .source import Source, StepState
+from .source import Source
+from .steps import StepState
 
 Step = Callable[[list[Plan], list[StepState]], list[StepState]]
 

@@ -23,6 +23,12 @@ function singleKeys() {
     return true;
   }
 }
+// A layout of another script has no g, e or [: there the key counts that stands where theirs does.
+const CODES = { KeyG: 'g', KeyE: 'e', Digit0: '0', BracketLeft: '[', BracketRight: ']' };
+function latin(e) {
+  if (e.code === 'Slash' && e.shiftKey && /^[^a-z]$/i.test(e.key)) return '?';
+  return /^[^ -~]$/.test(e.key) ? CODES[e.code] : undefined;
+}
 const field = (id) => $(`${id} textarea, ${id} input`);
 window.addEventListener('keydown', (e) => {
   if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) {
@@ -52,8 +58,9 @@ window.addEventListener('keydown', (e) => {
     '[': () => shots[at - 1]?.click(),
     ']': () => shots[at + 1]?.click(),
   };
-  if (keys[e.key]) {
-    keys[e.key]();
+  const press = keys[e.key] || keys[latin(e)];
+  if (press) {
+    press();
     e.preventDefault();
   }
 });

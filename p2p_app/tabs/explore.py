@@ -26,7 +26,7 @@ from ..wish import Wish
 
 if TYPE_CHECKING:
     from p2p_core import Source
-    from p2p_core.source import Steps
+    from p2p_core.steps import Steps
 
 T = TypeVar("T")
 SIDE = 160  # pixels of a cell

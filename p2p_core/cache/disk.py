@@ -48,7 +48,7 @@ class Disk:
                 f"cache_folder is a folder that can be written to; {shown(str(folder))} is not "
                 f"({error.strerror or error})."
             ) from None
-        self.close = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.close = weakref.finalize(self, _remove, self.folder, os.getpid())
 
     def _file(self, source: str, step: int) -> Path:
         return self.folder / f"{source}+{step}.safetensors"
@@ -94,6 +94,12 @@ class Disk:
         for file in (self._file(source, step), self._file(source, step).with_suffix(".tmp")):
             with contextlib.suppress(OSError):
                 file.unlink()
+
+
+def _remove(folder: Path, pid: int) -> None:
+    """Remove a process's folder, unless this is a child that was forked from it."""
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from ..memory import edits_budget
 from ..plan import Plan
-from ..source import Source, StepState
+from ..source import Source
+from ..steps import StepState
 from .lru import LRU
 
 MAX_STATES = 64 * 50  # as many as 64 edits of 50 steps leave behind

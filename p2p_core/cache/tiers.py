@@ -13,6 +13,8 @@ is put in is rounded first, so all tiers still agree.
 from __future__ import annotations
 
 import numbers
+import os
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -90,6 +92,8 @@ class TieredCache:
     budgets: bytes for each of `TIERS`. store: dtype to keep queries and keys in, None: as they come. What has
     moved down stays there and is copied to the device for the step that reads it.
 
+    A forked child has what its parent held in memory, and no disk's tier.
+
     A text's keys are the same in every step, so they are held once a source, on the device and beside the
     budgets, for as long as a tier holds one of its steps: less than a hundredth of what these take.
     """
@@ -111,6 +115,14 @@ class TieredCache:
         self._host_is_full = False  # for good: no more memory could be pinned
         self._reader = None if folder is None else ThreadPoolExecutor(1, thread_name_prefix="records")
         self._ahead: tuple[str, int, Future[AttentionRecord | None]] | None = None
+        if hasattr(os, "register_at_fork"):  # Windows has no fork
+            this = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: (call := this()) and call())
+
+    def _after_fork(self) -> None:
+        """A forked child has neither the reader's thread nor a right to its parent's files."""
+        self.disk = self._reader = self._ahead = None
+        self._tiers["disk"] = RecordCache(0, partial(self._move_down, "disk"))
 
     # --- what it holds ------------------------------------------------------------------------------
 

@@ -16,8 +16,9 @@ from ..cache.keys import key_of
 from ..engine import Engine
 from ..prompt import Prompt
 from ..sampler import Sampler
-from ..source import Inversion, Source, Steps, StepState
+from ..source import Inversion, Source
 from ..start import Start
+from ..steps import Steps, StepState
 from .methods import check_memory, ddim_steps, null_text
 from .store import InversionStore
 

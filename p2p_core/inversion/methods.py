@@ -27,7 +27,7 @@ from ..model.model import Model
 from ..model.unet_attention import installed
 from ..prompt import Prompt
 from ..sampler import Sampler, guide
-from ..source import Steps, StepState
+from ..steps import Steps, StepState
 
 METHODS = ("direct", "null_text", "negative_prompt", "ddim")
 MIN_CHECKPOINTED_PIXELS = 48 * 48  # of the latents: larger ones compute activations again to save memory

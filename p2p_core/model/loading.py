@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, StableDiffusionXLPipeline
-from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 
 from .. import assets
-from ..errors import UnknownModel, UnsupportedModel, shown
+from ..errors import NotEnoughMemory, UnknownModel, UnsupportedModel, shown
+from .hub import MORE, PARTS, Progress, chosen_weights, download
 
 BUNDLED = {"storybook": assets.folder("storybook")}
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-MORE = ("text_encoder_2", "tokenizer_2")  # of SDXL
 FAMILIES: dict[str, Any] = {
     "StableDiffusionPipeline": StableDiffusionPipeline,
     "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
@@ -33,7 +31,8 @@ TAESD = {False: "madebyollin/taesd", True: "madebyollin/taesdxl"}
 MAX_TOKENS = 10_000  # of a prompt; a tokenizer that lacks its configuration says 10^30
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Progress = Callable[[str, float], None]  # (what is going on, fraction done)
+VOCABULARY = ("vocab.json", "merges.txt")  # of a tokenizer without a tokenizer.json
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -59,6 +58,19 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return chosen
 
 
+def asked_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype | None:
+    """`choose_dtype` of what is asked for, if anything is."""
+    return None if dtype is None else choose_dtype(dtype, device)
+
+
+def cast(part: Any, device: torch.device | None, dtype: torch.dtype) -> Any:
+    """`part.to`, casting only what has another dtype, and without diffusers' warning of every cast."""
+    if part.dtype != dtype:
+        quantized = getattr(part, "is_quantized", False)  # diffusers refuses, in a sentence
+        part = part.to(dtype=dtype) if quantized else torch.nn.Module.to(part, dtype=dtype)
+    return part if device is None else part.to(device)
+
+
 def load(
     name: str | Path,
     *,
@@ -72,32 +84,85 @@ def load(
     the tokenizer that the file lacks; None: diffusers asks the Hub. `on_progress(sentence, fraction)` hears
     of a download. Raises `UnknownModel` with what to do, `UnsupportedModel` for pipelines of other families.
     """
-    if isinstance(name, (str, Path)) and str(name).endswith((".safetensors", ".ckpt", ".pt", ".bin")):
-        return _from_file(Path(name), dtype, on_progress, config)
+    config = None if config is None else Path(config).expanduser()
+    if isinstance(name, (str, Path)) and str(name).lower().endswith(SINGLE_FILES):
+        return _from_file(Path(name).expanduser(), dtype, on_progress, config)
     if config is not None:
         raise UnknownModel(f"config belongs to a single .safetensors file; {shown(str(name))} is none.")
     folder = _folder(name, on_progress)
+    index = _index(folder)
+    family = index.get("_class_name")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise UnsupportedModel(f"Expected one of {', '.join(FAMILIES)}; {name} is a {shown(family)}.")
+    if on_progress:
+        on_progress(f"Loading {name}", 1.0)
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torchvision.*")
+        try:
+            networks = _networks(folder, index, options)
+            pipe = FAMILIES[family].from_pretrained(folder, **options, **networks, **_without_checker(family))
+        except UnsupportedModel:
+            raise
+        except Exception as error:  # whatever a broken file makes json, torch or safetensors raise
+            raise _broken(f"The model in {folder}", error) from error
+    _check_tokenizers(pipe, folder)
+    return pipe
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """A folder's model_index.json. Raises `UnknownModel`."""
     index = folder / "model_index.json"
     if not index.is_file():
         raise UnknownModel(f"{folder} is not a diffusers folder: expected a model_index.json in it.")
     try:
-        family = json.loads(index.read_text()).get("_class_name")
-    except ValueError:
+        found = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         raise UnknownModel(f"The model_index.json in {folder} is not JSON.") from None
-    if family not in FAMILIES:
-        raise UnsupportedModel(f"Expected one of {', '.join(FAMILIES)}; {name} is a {shown(family)}.")
-    if on_progress:
-        on_progress(f"Loading {name}", 1.0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torchvision.*")
-        try:
-            pipe = FAMILIES[family].from_pretrained(
-                folder, dtype=dtype, local_files_only=True, **_without_checker(family)
+    if not isinstance(found, dict):
+        raise UnknownModel(f"The model_index.json in {folder} is no JSON object; got {shown(found)}.")
+    return found
+
+
+def _networks(folder: Path, index: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """A folder's networks by part; the pipeline loads what is left.
+
+    One by one, because each part may hold another variant (fp16, say), and because diffusers and transformers
+    only warn of weights that are missing. Raises `UnsupportedModel` for those, and for a part whose weights
+    are pickled, which may run code when they are read.
+    """
+    loaded = {}
+    for part in (*PARTS, *MORE):
+        library, kind = (*(index.get(part) or ()), None, None)[:2]
+        if library not in ("diffusers", "transformers"):
+            continue
+        files = {file.name for file in (folder / part).glob("*")}
+        if part.startswith("tokenizer") and not ("tokenizer.json" in files or {*VOCABULARY} <= files):
+            raise UnknownModel(f"{folder / part} holds no tokenizer.json, nor {' and '.join(VOCABULARY)}.")
+        variant, weights = chosen_weights(files)
+        if not weights and (pickled := [name for name in files if name.endswith(".bin")]):
+            raise UnsupportedModel(
+                f"{part} in {folder} holds its weights only as {pickled[0]}, which may run code when it is "
+                "read; expected a .safetensors (pipe.save_pretrained writes one)."
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise UnknownModel(f"The model in {folder} could not be loaded: {error}") from error
-    _check_tokenizers(pipe, folder)
-    return pipe
+        if weights:
+            loader = getattr(import_module(library), str(kind))
+            options = {**options, "variant": variant or None, "output_loading_info": True}
+            loaded[part], report = loader.from_pretrained(folder / part, **options)
+            if missing := [*report["missing_keys"]]:
+                raise UnknownModel(f"The weights of {part} in {folder} lack {missing[0]}.")
+    return loaded
+
+
+def _broken(what: str, error: Exception, remedy: str = "") -> UnknownModel | NotEnoughMemory:
+    """What is raised when loading fails: one sentence for whatever came."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return NotEnoughMemory(f"{what} needs more memory than is free.")
+    return UnknownModel(f"{what} could not be loaded ({_first_line(error)}).{remedy}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _check_tokenizers(pipe: Any, folder: Path) -> None:
@@ -121,11 +186,9 @@ def _without_checker(family: str) -> dict[str, Any]:
     return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
-def _from_file(
-    file: Path, dtype: torch.dtype, on_progress: Progress | None, config: str | Path | None
-) -> Any:
+def _from_file(file: Path, dtype: torch.dtype, on_progress: Progress | None, config: Path | None) -> Any:
     """A pipeline from one file with all weights in the original layout. Its configurations lie elsewhere."""
-    if file.suffix != ".safetensors":
+    if file.suffix.lower() != ".safetensors":
         raise UnsupportedModel(f"A single file is a .safetensors; {file.name} may run code when it is read.")
     try:
         with safe_open(file, framework="pt") as opened:
@@ -139,8 +202,8 @@ def _from_file(
         )
     two = any(name.startswith("conditioner.embedders.1.") for name in names)
     family = "StableDiffusionXLPipeline" if two else "StableDiffusionPipeline"
-    if config is not None and Path(config).is_dir() and not (Path(config) / "model_index.json").is_file():
-        raise UnknownModel(f"{config} is not a diffusers folder: expected a model_index.json in it.")
+    if config is not None and config.is_dir():
+        _index(config)
     if on_progress:
         on_progress(f"Loading {file.name}", 1.0)
     more = {} if config is None else {"config": str(config)}
@@ -148,11 +211,12 @@ def _from_file(
         return FAMILIES[family].from_single_file(
             str(file), torch_dtype=dtype, **more, **_without_checker(family)
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SingleFileComponentError) as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UnknownModel(
-            f"{file.name} could not be loaded ({why}). It holds weights alone: give a diffusers folder of "
-            "its family as config, or load it where the Hub can be reached."
+    except Exception as error:  # as above
+        raise _broken(
+            file.name,
+            error,
+            " It holds weights alone: give a diffusers folder of its family as config, or load it where the "
+            "Hub can be reached.",
         ) from error
 
 
@@ -169,7 +233,7 @@ def find_preview_vae(which: Any, two: bool) -> Any:
             "preview_vae is a small autoencoder for the same latents, such as diffusers' AutoencoderTiny, a "
             f"folder that holds one, or auto; got {type(which).__name__}."
         )
-    folder = Path(which)
+    folder = Path(which).expanduser()
     if which == "auto":
         import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -179,12 +243,18 @@ def find_preview_vae(which: Any, two: bool) -> Any:
         except (OSError, LocalEntryNotFoundError, HfHubHTTPError, ValueError):
             return None
     try:
-        return AutoencoderTiny.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return AutoencoderTiny.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            variant=chosen_weights(file.name for file in folder.glob("*"))[0] or None,
+        )
+    except Exception as error:  # whatever a broken file makes json, torch or safetensors raise
         if which == "auto":  # half a download: previews are only a little coarser without
             return None
-        why = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UnknownModel(f"{folder} holds no AutoencoderTiny for previews ({why}).") from error
+        raise UnknownModel(
+            f"{folder} holds no AutoencoderTiny for previews ({_first_line(error)})."
+        ) from error
 
 
 def _folder(name: str | Path, on_progress: Progress | None) -> Path:
@@ -197,67 +267,12 @@ def _folder(name: str | Path, on_progress: Progress | None) -> Path:
         if not folder.is_dir():
             raise UnknownModel(f"The bundled model is missing: expected its weights in {folder}.")
         return folder
-    if Path(name).is_dir():
-        return Path(name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) or Path(name).is_absolute():
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) or path.is_absolute():
         raise UnknownModel(
             f'There is no folder {shown(str(name))}; a model is "storybook", a diffusers folder '
             'or a Hub id such as "org/name".'
         )
-    return _download(str(name), on_progress)
-
-
-def _download(repo: str, on_progress: Progress | None) -> Path:
-    """The Hub repository's files in the local cache, downloaded if need be."""
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    how = f"Download it where there is a network with:  hf download {repo}"
-    try:
-        files = huggingface_hub.list_repo_files(repo)
-        patterns = _wanted(files)
-    except (OSError, HfHubHTTPError, ValueError, RuntimeError) as error:
-        try:  # offline: what an earlier download left
-            return Path(huggingface_hub.snapshot_download(repo, local_files_only=True))
-        except (OSError, LocalEntryNotFoundError, ValueError):
-            raise UnknownModel(
-                f"The model {repo} is not in the local cache and the Hub could not be asked "
-                f"({type(error).__name__}). {how}"
-            ) from error
-    if not patterns:
-        raise UnsupportedModel(f"{repo} holds no diffusers folder with safetensors weights.")
-    try:
-        path = huggingface_hub.snapshot_download(
-            repo, allow_patterns=patterns, tqdm_class=_reporting(repo, on_progress)
-        )
-    except (OSError, HfHubHTTPError, ValueError) as error:
-        raise UnknownModel(f"Downloading {repo} failed ({type(error).__name__}: {error}). {how}") from error
-    return Path(path)
-
-
-def _wanted(files: list[str]) -> list[str]:
-    """The files a pipeline needs: configs, tokenizer, and each part's weights once (no fp16 / EMA twins)."""
-    if "model_index.json" not in files:
-        return []
-    wanted = ["model_index.json"]
-    for part in (*PARTS, *MORE):
-        inside = [f for f in files if f.startswith(part + "/")]
-        wanted += [f for f in inside if f.endswith((".json", ".txt"))]
-        weights = [f for f in inside if f.endswith(".safetensors")]
-        plain = [f for f in weights if not re.search(r"\.(fp16|non_ema|bf16)\.", f)]
-        wanted += plain or weights
-    return wanted
-
-
-def _reporting(repo: str, on_progress: Progress | None) -> Any:
-    """A tqdm class that also tells `on_progress`."""
-    from tqdm.auto import tqdm
-
-    class Reporting(tqdm):
-        def update(self, n: float | None = 1) -> bool | None:
-            shown_ = super().update(n)
-            if on_progress and self.total:
-                on_progress(f"Downloading {repo}", min(1.0, self.n / self.total))
-            return shown_  # type: ignore[no-any-return]
-
-    return Reporting
+    return download(str(name), on_progress)

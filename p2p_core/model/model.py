@@ -13,11 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import AttentionContext, AttentionLayer
+from ..contexts import leave_inference_mode, lock_of
 from ..errors import BadLatents, BadSize, P2PError, UnsupportedModel, shown
 from ..prompt import Prompt
 from ..sampler import is_guided
 from ..schedulers import check_scheduler
-from .loading import MORE, PARTS, find_preview_vae
+from .hub import MORE, PARTS
+from .loading import DTYPES, cast, choose_dtype, find_preview_vae
 from .offload import hook_device, is_group_offloaded, is_hooked, stored_weight
 from .preview import LinearPreview
 from .text_encoder import Conditioning, TextEncoders, weights_stamp
@@ -38,7 +40,7 @@ class Model:
         self,
         pipe: Any,
         device: torch.device,
-        dtype: torch.dtype,
+        dtype: torch.dtype | None,
         name: str,
         preview_vae: Any = None,
         offload: bool = False,
@@ -58,11 +60,16 @@ class Model:
             )
         check_scheduler(pipe.scheduler)
         hooked = hook_device(getattr(pipe, part, None) for part in (*PARTS, *MORE))
+        vae_dtype = pipe.vae.dtype if dtype is None else dtype
+        if dtype is None:
+            dtype = pipe.unet.dtype if pipe.unet.dtype in DTYPES.values() else choose_dtype(None, device)
         if hooked is not None:
             device, dtype = hooked, pipe.unet.dtype
         self.pipe, self.unet, self.name, self.device, self.dtype = pipe, pipe.unet, name, device, dtype
         self.texts = TextEncoders(pipe, device, dtype)
-        vae_dtype = self._place(offload and device.type != "cpu" and hooked is None)
+        with lock_of(pipe.unet):
+            vae_dtype = self._place(offload and device.type != "cpu" and hooked is None, vae_dtype)
+            self._stored_dtype = pipe.unet.conv_in.weight.dtype
         self.vae = Autoencoder(pipe, device, vae_dtype)
         if compiled:
             compile_regions(pipe.unet)
@@ -81,15 +88,15 @@ class Model:
             preview_vae = None  # Decoding is quick, or even a small decoder is slow.
         self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
         if self.preview_vae is not None:
-            self.preview_vae.to(device=device, dtype=dtype).eval()
+            cast(self.preview_vae, device, dtype).eval()
         self._linear = LinearPreview()
 
-    def _place(self, offload: bool) -> torch.dtype:
+    def _place(self, offload: bool, vae_dtype: torch.dtype) -> torch.dtype:
         """Put each part where it runs, unless hooks do, or with `offload` have the pipeline's hooks do so.
         -> the autoencoder's dtype
         """
         vae = self.pipe.vae
-        vae_dtype = vae.dtype if is_hooked(vae) else self.dtype
+        vae_dtype = vae.dtype if is_hooked(vae) else vae_dtype
         if self.texts.two and vae_dtype == torch.float16 and vae.config.force_upcast:
             if is_group_offloaded(vae):
                 raise UnsupportedModel(
@@ -100,11 +107,11 @@ class Model:
         home = torch.device("cpu") if offload else self.device
         for part in (self.unet, *self.texts.encoders, vae):
             if not is_hooked(part):
-                part.to(device=home, dtype=vae_dtype if part is vae else self.dtype)
+                leave_inference_mode(cast(part, home, vae_dtype if part is vae else self.dtype))
                 if self.device.type == "cuda" and part in (self.unet, vae):
                     part.to(memory_format=torch.channels_last)  # Convolutions run fastest on it there.
             elif part is vae and vae.dtype != vae_dtype:
-                part.to(dtype=vae_dtype)
+                cast(part, None, vae_dtype)
             part.eval()
         if offload:
             self.pipe.enable_model_cpu_offload(device=self.device)
@@ -168,11 +175,21 @@ class Model:
 
         When it does, the prompts' encodings are forgotten.
         """
+        self._check_dtype()
         now = weights_stamp(self.unet, self.texts.encoders)
         if now != self._version:
             self.texts.forget()
             self._version = now
         return now
+
+    def _check_dtype(self) -> None:
+        """Raises `UnsupportedModel` if somebody has cast the pipeline, another engine, say."""
+        now = self.unet.conv_in.weight.dtype
+        if now != self._stored_dtype:
+            raise UnsupportedModel(
+                f"The pipeline was cast to {now} after this PromptToPrompt was made; expected "
+                f"{self._stored_dtype}, as it was. PromptToPrompt(pipe) makes one that runs it as it is now."
+            )
 
     def guided(self, guidance_scale: float) -> bool:
         """Whether an unconditional row is run beside the conditional one."""
@@ -199,6 +216,7 @@ class Model:
         With 2B rows of text, the unconditional ones first, the latents are taken twice. A tensor (., S, d) is
         a text that is projected in this call alone.
         """
+        self._check_dtype()
         if isinstance(text, Tensor):
             text = Conditioning(rows=text)
         else:

@@ -35,7 +35,7 @@ from p2p_app.tabs.paint import layer_of, mask_of
 from p2p_app.wiring import stamped
 from p2p_core import Blend, Edit, PromptToPrompt, load_recipe, mask_text
 from p2p_core.images.mask import mask_array
-from p2p_core.source import Steps
+from p2p_core.steps import Steps
 
 from .. import tiny
 from .visitor import boards, last, said, wish, words

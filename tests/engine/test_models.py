@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt, errors
-from p2p_core.model.loading import _wanted
+from p2p_core.model.hub import wanted
 
 from .. import tiny
 from ..conftest import HOUSE
@@ -72,9 +72,9 @@ def test_only_what_a_pipeline_needs_is_downloaded() -> None:
         "model.ckpt",
         "README.md",
     ]
-    assert _wanted(["model_index.json", *parts, *twins, *other]) == ["model_index.json", *parts]
-    assert twins[0] in _wanted(["model_index.json", parts[0], twins[0]])
-    assert _wanted(["model.ckpt"]) == []
+    assert wanted(["model_index.json", *parts, *twins, *other]) == ["model_index.json", *parts]
+    assert twins[0] in wanted(["model_index.json", parts[0], twins[0]])
+    assert wanted(["model.ckpt"]) == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoug
 from p2p_core.inversion import methods
 from p2p_core.inversion.methods import ddim_path
 from p2p_core.schedulers import make_sampler
-from p2p_core.source import Steps
+from p2p_core.steps import Steps
 
 from .. import tiny
 
