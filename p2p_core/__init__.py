@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .source import Source as Source
     from .source import StepState as StepState
     from .source import recipe_of as recipe_of
+    from .weights import has_weights as has_weights
 
 _MODULE_OF = {
     "SAMPLERS": "schedulers",
@@ -41,6 +42,7 @@ _MODULE_OF = {
     "StepState": "source",
     "Window": "edit",
     "align": "alignment",
+    "has_weights": "weights",
     "load_recipe": "recipe",
     "mask_text": "images.mask",
     "recipe_of": "source",

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attention import AttentionLayer, AttentionRecord, Mix, Term, attend
-from .share import divided, take_ones, with_ones
+from .share import divided, keep_ones, take_ones, with_ones
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +78,12 @@ class RowEdits:
 
     def keep_values(self, v: Tensor, heads: int) -> Tensor:
         """keep V* (B, T, C): of the conditional rows, the last n; the unconditional ones stay as they are."""
-        keep, ones = self._keep, torch.ones_like(v[..., :1])
-        if keep is not None:
-            first = len(v) - len(keep)
-            v = torch.cat([v[:first], v[first:] * keep])
-            ones = torch.cat([ones[:first], keep.abs()])
-        return v if self._shares is None else with_ones(v, ones, heads)
+        keep = torch.ones_like(v[..., :1])
+        if self._keep is not None:
+            first = len(v) - len(self._keep)
+            v = torch.cat([v[:first], v[first:] * self._keep])
+            keep = torch.cat([keep[:first], self._keep])
+        return v if self._shares is None else with_ones(v, keep_ones(keep), heads)
 
     def take_values(self, v: Tensor, mix: Mix | None, v_source: Tensor | None, heads: int) -> Tensor:
         """mix (take V* + rest V) of the rows that take. v (n, T, C), v_source (1, S, C) -> (rows, S, C)"""

@@ -101,6 +101,20 @@ class Plan:
         """True if the edit gives the source picture, whatever the model."""
         return self.digest(len(self.steps)) == b""
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether each layer gives an edited map times V*, which is what an edit of this edit reads."""
+        return not any(step.share or step.rest for step in self.steps)
+
+    def check_maps(self) -> None:
+        """Raises `BadInput` for an edit that no other can start from."""
+        if not self.has_maps:
+            mode, amount = self.edit.weights_mode, self.edit.amount
+            raise BadInput(
+                "An edit with an amount below 1 or with faders as shares has no maps for another to start "
+                f'from; expected an amount of 1 and "gain"; got {amount:g} and "{mode}".'
+            )
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user: each control of the edit that has no effect, and why."""
@@ -112,16 +126,6 @@ def check_steps(steps: object) -> int:
     if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and 1 <= steps <= MAX_STEPS:
         return int(steps)
     raise BadInput(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
-
-
-def check_composable(edit: Edit) -> None:
-    """Whether an edit can be the next one's source. Raises `BadInput` where its output is no map times V*."""
-    if edit.amount < 1 or edit.weights_mode == "share":
-        what = f"an amount of {edit.amount:g}" if edit.amount < 1 else 'weights_mode "share"'
-        raise BadInput(
-            f"An edit with {what} can't be the source of another, nor has it maps of its own; "
-            'expected an amount of 1 and weights_mode "gain".'
-        )
 
 
 def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:

@@ -16,7 +16,7 @@ from .edit import Edit
 from .errors import P2PError
 from .images.load import picture_text
 from .local_blend import BlendSums
-from .plan import Plan, check_composable
+from .plan import Plan
 from .prompt import Prompt
 from .recipe import Recipe, write_png
 from .sampler import Sampler
@@ -274,7 +274,7 @@ class Result:
         Its maps are the edited ones, exactly: an edit's map is a sum of terms (source map) take + (own map)
         keep, and so is the map of an edit of that edit.
         """
-        check_composable(self.edit)
+        self.plan.check_maps()
         return self.source.engine.edited_source(self)
 
     def attention(self, word: str | int, step: int | None = None, sites: Layers = None) -> np.ndarray:

@@ -88,7 +88,7 @@ def weights_of_words(text: str, spans: list[tuple[int, int]], weights: list[floa
     for n, (start, stop) in enumerate(spans):
         word = text[start:stop].casefold()
         if weights[start] != 1:
-            found[first[word] if len(by_word[word]) == 1 else n] = weights[start]
+            found[first[word] if len(by_word[word]) == 1 else f"#{n}"] = weights[start]
     return found
 
 
