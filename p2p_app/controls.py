@@ -57,6 +57,8 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
         cross_steps=Window(*timeline.cross),
         self_steps=Window(*timeline.self),
         weight_steps=Window(*timeline.faders),
+        weights_mode=controls.desk.mode,
+        amount=timeline.amount,
         **controls.extra,
     )
     plan = engine.p2p.plan(source_prompt, bare, steps=steps)
@@ -176,7 +178,7 @@ def controls_of(engine: Engine, source_prompt: str, edit: Edit, steps: int) -> t
     extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
     controls = Controls(
         edit.prompt,
-        DeskValue.read({"weights": weights}),
+        DeskValue.read({"weights": weights, "mode": edit.weights_mode}),
         _timeline_of(plan, edit, keys, steps),
         region,
         extra,
@@ -202,6 +204,7 @@ def _timeline_of(plan: Plan, edit: Edit, keys: list[str], steps: int) -> Timelin
             "self": [window.start, window.end],
             "faders": [faders.start, faders.end],
             "words": words,
+            "amount": edit.amount,
         }
     )
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import gradio as gr
 
-from p2p_core import P2PError, load_recipe
+from p2p_core import Edit, P2PError, load_recipe
 
 from .components.line import line
-from .controls import Controls, example_controls, read
+from .controls import Controls, controls_of, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
 from .guards import queued, reports_errors, settles
@@ -174,6 +174,20 @@ class Handlers:
     def _edit(self, session: Session, clock: float, seen: Controls) -> Updates:
         # while it waited, a new source may have set the controls
         yield from self.runner.run_edit(session, clock, seen if session.controls is seen else None)
+
+    @settles
+    def read_weights(self, wish: Wish) -> Updates:
+        """The weights that are written into the prompt, as faders."""
+        session, seen = wish.session, wish.controls
+        edit = Edit.from_weighted(seen.prompt)
+        source = edit.prompt if session.source is None else session.source.prompt.text
+        found, notes = controls_of(self.engine, source, edit, seen.timeline.steps)
+        desk = seen.desk.replace(weights={**seen.desk.weights, **found.desk.weights})
+        session.see(replace(seen, prompt=edit.prompt, desk=desk), wish.clock)
+        yield {"prompt": edit.prompt}
+        yield from self.runner.in_turn(session, wish.clock, self.runner.run_edit(session, wish.clock))
+        if notes and not session.outdated(wish.clock):
+            yield {"line": line("done", *notes)}
 
     @queued("source")
     def example(self, wish: Wish) -> Updates:

@@ -61,8 +61,8 @@ def mean_map(source: Source, numbers: Sequence[int], step: int) -> Iterator[Any]
 
 
 def edited_source(session: Session) -> Source | None:
-    """The result as a source, for its maps; None where there is no edit to look at."""
-    if session.result is None or not session.shows_edit:
+    """The result as a source, for its maps; None where there is no edit to look at, or one without maps."""
+    if session.result is None or not session.shows_edit or not session.result.plan.has_maps:
         return None
     if session.result_source is None:
         session.result_source = session.result.as_source()

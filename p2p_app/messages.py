@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from p2p_core import has_weights
+
 from .components.line import line, megabytes, seconds
 from .controls import Reading
 
@@ -81,6 +83,10 @@ def edit_title(reading: Reading, steps: int) -> str:
             parts.append(f"{word.text} {desk.weights[word.key]:.2f}")
     for window, name in ((timeline.cross, "layout"), (timeline.self, "shape")):
         parts.append(f"{name} {window_text(window, steps)}")
+    if timeline.amount != 1:
+        parts.append(f"amount {timeline.amount:.2f}")
+    if desk.mode != "gain" and reading.edit.weights:
+        parts.append(f"faders as {desk.mode}")
     if timeline.faders != [0, 1]:
         parts.append(f"faders {window_text(timeline.faders, steps)}")
     texts = {word.key: word.text for word in desk.words}
@@ -159,4 +165,4 @@ def chips_value(plan: Plan, notes: Sequence[str]) -> dict[str, Any]:
         for n, word in enumerate(target)
         if n not in shown
     ]
-    return {"spans": spans, "notes": [*notes]}
+    return {"spans": spans, "notes": [*notes], "weighted": has_weights(plan.target.text)}

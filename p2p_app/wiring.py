@@ -222,6 +222,7 @@ def wire_edit(wiring: Wiring) -> None:
     wiring.on(typed, handlers.refresh, (*CONTROLS, "clock"), BOARDS, js=CLOCK, **LATEST, **FREE)
     moved = [page.apply.click, page.prompt.submit, page.desk.input, page.timeline.input, page.region.input]
     wiring.edits(moved, handlers.edit, CONTROLS, PICTURE)
+    wiring.edits([page.chips.apply], handlers.read_weights, CONTROLS, (*PICTURE, "prompt"))
     wiring.ahead([page.line.stop], handlers.stop)
     wiring.renews([page.line.apply], handlers.recipes.use_as_source, (), EVERYTHING)
     wiring.renews([page.history.select], handlers.recall, ("history",), EVERYTHING)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .source import Source as Source
     from .source import recipe_of as recipe_of
     from .steps import StepState as StepState
+    from .weights import has_weights as has_weights
 
 _MODULE_OF = {
     "SAMPLERS": "schedulers",
@@ -42,6 +43,7 @@ _MODULE_OF = {
     "StepState": "steps",
     "Window": "edit",
     "align": "alignment",
+    "has_weights": "weights",
     "load_recipe": "recipe",
     "mask_text": "images.mask",
     "recipe_of": "source",

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import math
 import numbers
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from .errors import BadInput, shown
 from .images.mask import mask_array, mask_text
-from .prompt import KINDS, Kind
+from .prompt import KINDS, Kind, word_spans
+from .weights import MAX_NUMBER, Name, check_weights, is_name, number, read_weights, weights_of_words
 
 DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
-MAX_NUMBER, MAX_FLOAT = 10**9, sys.float_info.max  # of words and pixels; of factors
-Name = str | int  # a word, a phrase or a word number of a prompt, see `Prompt.find_words`
+WEIGHTS_MODES = ("gain", "share")  # of `Edit.weights_mode`
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Window:
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        start, end = _number(self.start), _number(self.end)
+        start, end = number(self.start), number(self.end)
         if start is None or end is None or not 0 <= start <= end <= 1:
             raise BadInput(
                 "A window is a fraction, or a pair (start, end) with 0 <= start <= end <= 1; "
@@ -104,7 +103,7 @@ class Blend:
         if not isinstance(self.keep_pixels, bool):
             raise BadInput(f"A blend's keep_pixels is true or false; got {shown(self.keep_pixels)}.")
         for name in ("threshold", "start", "subtract_threshold", "soft"):
-            value = _number(getattr(self, name))
+            value = number(getattr(self, name))
             if value is None or not 0 <= value <= 1:
                 raise BadInput(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
             object.__setattr__(self, name, value)
@@ -131,6 +130,9 @@ class Edit:
         (re-weighting). The paper uses -2 to 2; here any finite number will do.
     weight_steps: window of the weights; the paper gives no limit, so the whole run.
     blend: local blend, or None.
+    weights_mode: "gain", the paper's, or "share": the edited map is divided by its rows' sums, see `share`.
+    amount: 0 is the source and 1 the edit. Between them each cross-attention layer gives amount times what it
+        gives in the edit, and 1 - amount times what it gave in the source.
     notes: why it is as it is, for people, see `suggest`; no part of what is asked for.
 
     Raises `BadInput`.
@@ -144,6 +146,8 @@ class Edit:
     weight_steps: Any = 1.0
     weights: Mapping[Name, float] = field(default_factory=dict)
     blend: Blend | None = None
+    weights_mode: Literal["gain", "share"] = "gain"
+    amount: float = 1.0
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -158,7 +162,13 @@ class Edit:
         _check_pixels(self.self_pixels)
         if self.kind not in KINDS:
             raise BadInput(f"kind is one of {', '.join(KINDS)}; got {shown(self.kind)}.")
-        put(self, "weights", _weights(self.weights))
+        put(self, "weights", check_weights(self.weights))
+        if self.weights_mode not in WEIGHTS_MODES:
+            raise BadInput(f"weights_mode is gain or share; got {shown(self.weights_mode)}.")
+        amount = number(self.amount)
+        if amount is None or not 0 <= amount <= 1:
+            raise BadInput(f"An edit's amount is a number from 0 to 1; got {shown(self.amount)}.")
+        put(self, "amount", amount)
         if isinstance(self.blend, Mapping):
             put(self, "blend", _from_fields(Blend, self.blend, "blend"))
         elif self.blend is not None and not isinstance(self.blend, Blend):
@@ -193,11 +203,23 @@ class Edit:
             "weight_steps": self.weight_steps.to_json(),
             "weights": {_name_text(name): weight for name, weight in self.weights.items()},
             "blend": None if self.blend is None else self.blend.to_dict(),
+            "weights_mode": self.weights_mode,
+            "amount": self.amount,
         }
 
     def to_json(self) -> str:
         """`to_dict` as text."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_weighted(cls, text: str, **settings: Any) -> Edit:
+        """From a prompt with weights written into it, such as "a (red:1.3) house", as `weights` reads them.
+
+        settings: other fields; a word in `weights` goes before what is written. Raises `BadInput`.
+        """
+        prompt, factors = read_weights(text)
+        weights = weights_of_words(prompt, word_spans(prompt), factors)
+        return cls(prompt, **{**settings, "weights": {**weights, **settings.get("weights", {})}})
 
     @classmethod
     def from_json(cls, text: str | bytes | Mapping[str, Any]) -> Edit:
@@ -231,23 +253,11 @@ def check_edits(value: object) -> list[Edit]:
     return [check_edit(edit) for edit in value]
 
 
-def _number(value: object) -> float | None:
-    """A finite float, or None. Text and booleans are no numbers here."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT:
-        return float(value)
-    return None
-
-
-def _is_name(word: object) -> bool:
-    whole = isinstance(word, numbers.Integral) and not isinstance(word, bool)
-    return isinstance(word, str) or (whole and abs(word) < MAX_NUMBER)  # type: ignore[operator]
-
-
 def _names(words: object, field_name: str) -> tuple[Name, ...]:
     """The words of a blend's field, of which one may stand without a list."""
-    if isinstance(words, (str, int)) and _is_name(words):
+    if isinstance(words, (str, int)) and is_name(words):
         return (words,)
-    if not isinstance(words, (list, tuple)) or not all(_is_name(word) for word in words):
+    if not isinstance(words, (list, tuple)) or not all(is_name(word) for word in words):
         raise BadInput(f"{field_name} is a list of words, phrases or word numbers; got {shown(words)}.")
     return tuple(words)
 
@@ -261,24 +271,10 @@ def _cross_windows(value: object) -> Window | Mapping[Name, Window]:
         return Window.of(value, "cross_steps")
     windows = {}
     for name, window in value.items():
-        if not _is_name(name):
+        if not is_name(name):
             raise BadInput(f"cross_steps names words by text or number; got {shown(name)}.")
         windows[name] = Window.of(window, f"cross_steps[{shown(name)}]")
     return MappingProxyType(windows)
-
-
-def _weights(value: object) -> Mapping[Name, float]:
-    if not isinstance(value, Mapping):
-        raise BadInput(f"weights maps words to numbers; got {shown(value)}.")
-    weights = {}
-    for name, factor in value.items():
-        weight = _number(factor)
-        if not _is_name(name):
-            raise BadInput(f"weights names words by text or number; got {shown(name)}.")
-        if weight is None:
-            raise BadInput(f"The weight of {shown(name)} must be a finite number; got {shown(factor)}.")
-        weights[name] = weight
-    return MappingProxyType(weights)
 
 
 def _check_pixels(pixels: Any) -> None:

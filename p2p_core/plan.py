@@ -47,9 +47,11 @@ class StepPlan:
     keep: (T,) float32, the factor of the target's own column.
     inject_self: whether self-attention uses the source's queries and keys, on grids of at most
         `self_pixels` pixels (None: the model's default).
+    rest: how much of what the source's layer gave stays, 1 - the edit's amount; take and keep are times it.
+    share: whether the edited map is divided by its rows' sums, see `share`.
     plain: nothing is injected and every weight is 1: the step is the model's own.
-    is_source: equal prompts, weights of 1, no blend. The source's maps are then the target's own, so as
-        long as the latents are the source's, this step gives the source's next state without a UNet call.
+    is_source: equal prompts, weights of 1, no blend; or an amount of 0. As long as the latents are the
+        source's, this step then gives the source's next state without a UNet call.
     """
 
     take: Floats = field(repr=False)
@@ -57,9 +59,16 @@ class StepPlan:
     inject_self: bool
     self_pixels: float | None
     blend: BlendStep | None
+    rest: float = 0.0
+    share: bool = False
     plain: bool
     is_source: bool
     digest: bytes
+
+    @property
+    def reads_map(self) -> bool:
+        """Whether the source's cross-attention takes part."""
+        return self.rest > 0 or bool(self.take.any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,20 @@ class Plan:
         """True if the edit gives the source picture, whatever the model."""
         return self.digest(len(self.steps)) == b""
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether each layer gives an edited map times V*, which is what an edit of this edit reads."""
+        return not any(step.share or step.rest for step in self.steps)
+
+    def check_maps(self) -> None:
+        """Raises `BadInput` for an edit that no other can start from."""
+        if not self.has_maps:
+            mode, amount = self.edit.weights_mode, self.edit.amount
+            raise BadInput(
+                "An edit with an amount below 1 or with faders as shares has no maps for another to start "
+                f'from; expected an amount of 1 and "gain"; got {amount:g} and "{mode}".'
+            )
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user: each control of the edit that has no effect, and why."""
@@ -116,7 +139,7 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
     self_steps = edit.self_steps.steps(N)
     identity = source.ids == target.ids and bool((alignment.matrix == np.eye(target.length)).all())
     blends = [_blend_step(source, target, edit, i, N) for i in range(N)]  # an unknown word raises here
-    if identity and (weights == 1).all():
+    if edit.amount == 0 or (identity and (weights == 1).all()):
         blends = [None] * N  # both sides of the mask are the source
 
     plans: list[StepPlan] = []
@@ -126,6 +149,8 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
         if key not in distinct:
             take = alignment.matrix * (a * w)
             keep = (alignment.new * a + (1 - a)) * w
+            share = edit.weights_mode == "share" and not _sums_to_one(take, keep)
+            take, keep = take * np.float32(edit.amount), keep * np.float32(edit.amount)
             take.flags.writeable = keep.flags.writeable = False
             inject_self, unweighted = i in self_steps, bool((w == 1).all())
             distinct[key] = StepPlan(
@@ -134,10 +159,13 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
                 inject_self=inject_self,
                 self_pixels=edit.self_pixels,
                 blend=blend,
-                plain=unweighted and not a.any() and not inject_self,
-                is_source=identity and unweighted and blend is None,
+                rest=1 - edit.amount,
+                share=share,
+                plain=unweighted and not a.any() and not inject_self and edit.amount == 1,
+                is_source=edit.amount == 0 or (identity and unweighted and blend is None),
                 digest=_digest(
-                    target.ids, take, keep, inject_self and (edit.self_pixels,), blend, blend and blend.mask
+                    *(target.ids, take, keep, inject_self and (edit.self_pixels,)),
+                    *(blend, blend and blend.mask, edit.amount, share),
                 ),
             )
         plans.append(distinct[key])
@@ -149,6 +177,12 @@ def _digest(ids: tuple[int, ...], take: Floats, keep: Floats, *others: object) -
     h.update(np.ascontiguousarray(take).tobytes())
     h.update(np.ascontiguousarray(keep).tobytes())
     return h.digest()
+
+
+def _sums_to_one(take: Floats, keep: Floats) -> bool:
+    """Whether every pixel's edited map sums to 1 whatever the maps are: there is nothing to divide."""
+    own = bool((keep == 1).all()) and not take.any()
+    return own or (not keep.any() and bool((np.abs(take).sum(1) == 1).all()))
 
 
 def _general_first(names: Iterable[Name]) -> list[Name]:
@@ -240,7 +274,9 @@ def _blend_notes(plan: Plan) -> Iterator[str]:
 
 
 def _nothing_notes(plan: Plan) -> Iterator[str]:
-    if plan.changes_nothing:
+    if plan.edit.amount == 0:
+        yield "This changes nothing because the amount of the edit is 0."
+    elif plan.changes_nothing:
         equal = plan.source.text == plan.target.text
         prompts = "the prompts are the same" if equal else "the model reads both prompts the same"
         faders = "" if _is_weighted(plan.edit) else " and every fader is at 1"

@@ -193,6 +193,11 @@ def _split(text: str) -> Bounds:
     return pieces
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of the words of a text, in their order: of `Prompt.words`, without a tokenizer."""
+    return [(start, stop) for start, stop, is_word in _split(text) if is_word]
+
+
 def _is_punctuation(char: str) -> bool:
     return unicodedata.category(char).startswith("P")
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
+from .attention import AttentionLayer, AttentionRecord, map_sites
+from .injection import AttentionContext
 from .local_blend import add_up, blended, region
 from .model.conditioning import StepInputs
 from .plan import BlendStep, Plan
@@ -115,7 +116,7 @@ def edit_step(
     context = AttentionContext(
         conditional=n,
         latent=dm.latent,
-        injection=None if all(step.plain for step in steps) else dm.inputs.injection(maps, steps),
+        injection=dm.inputs.injection(maps, steps, source.prompt),
         collect={r: (blend.target_tokens, blend.subtract_tokens) for r, blend in blends.items()},
         collect_sites=frozenset(layer.name for layer in dm.map_layers),
     )

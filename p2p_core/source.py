@@ -215,6 +215,7 @@ class Result:
         Its maps are the edited ones, exactly: an edit's map is a sum of terms (source map) take + (own map)
         keep, and so is the map of an edit of that edit.
         """
+        self.plan.check_maps()
         return self.source.engine.edited_source(self)
 
     def attention(self, word: str | int, step: int | None = None, sites: Layers = None) -> np.ndarray:

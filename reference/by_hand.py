@@ -63,6 +63,8 @@ def controls(
     weights: dict[int, float] | None = None,
     weight_steps: tuple[int, int] | None = None,
     blend: tuple[list[int], list[int], float, int, list[int], float] | None = None,
+    share: bool = False,
+    amount: float = 1.0,
 ) -> Controls:
     """Everything in whole steps and word numbers. blend: source words, target words, threshold, first step,
     subtracted target words and their threshold."""
@@ -88,7 +90,7 @@ def controls(
             [p for word in subtract for p in t[word]],
             subtract_threshold,
         )
-    return Controls(A, n, a, w, set(range(*self_steps)), self_pixels, blended)
+    return Controls(A, n, a, w, set(range(*self_steps)), self_pixels, blended, share, amount)
 
 
 def embed(pipe: Any, prompt: str) -> torch.Tensor:

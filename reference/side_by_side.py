@@ -35,7 +35,11 @@ class Blended:
 
 @dataclass
 class Controls:
-    """The edit: A (S, T), n (T), and per step a (N, T), w (N, T) and whether self-attention is injected."""
+    """The edit: A (S, T), n (T), and per step a (N, T), w (N, T) and whether self-attention is injected.
+
+    share: every row of the edited map is divided by the sum of its absolute values. amount: how much of each
+    cross-attention layer's output is the edit's; the rest is what the source's row gives there.
+    """
 
     A: Tensor
     n: Tensor
@@ -44,6 +48,8 @@ class Controls:
     self_steps: set[int]
     self_pixels: float
     blend: Blended | None = None
+    share: bool = False
+    amount: float = 1.0
 
     def beside(self, x: Tensor) -> Controls:
         """The same where x lies, in its dtype."""
@@ -80,7 +86,13 @@ class ExplicitMaps:
             M[target] = self.run.edit_cross(M[source], M[target])
         elif self.run.injects_self(N):
             M[target] = M[source]
-        out = (M @ V).permute(0, 2, 1, 3).reshape(B, N, -1)
+        out = M @ V
+        if cross:
+            c = self.run.controls
+            out[target] = c.amount * out[target] + (1 - c.amount) * out[source]
+            if c.share:
+                out[target] /= c.amount * M[target].abs().sum(-1, keepdim=True) + (1 - c.amount)
+        out = out.permute(0, 2, 1, 3).reshape(B, N, -1)
         return attn.to_out[1](attn.to_out[0](out))
 
 

@@ -1,4 +1,4 @@
-// How the two prompts align. Value: {spans: [{kind, source, target, cut}], notes}.
+// How the two prompts align. Value: {spans: [{kind, source, target, cut}], notes, weighted}.
 import { board, make, shows } from './common.js';
 
 const TITLES = {
@@ -19,6 +19,15 @@ function draw() {
     row.append(chip);
   }
   for (const note of props.value?.notes || []) row.append(make('span', 'note', note));
+  if (props.value?.weighted)
+    row.append(
+      make('button', 'quiet read', 'read the weights as faders', {
+        title: 'brackets and signs go out of the prompt, and the faders stand where they said',
+      }),
+    );
   board()?.replaceChildren(row);
 }
+element.addEventListener('click', (e) => {
+  if (e.target.closest('.read')) trigger('apply');
+});
 shows(draw);

@@ -6,7 +6,8 @@ from .board import Board
 
 
 class Chips(Board):
-    """Value: {"spans": [{"kind", "source", "target", "cut"}], "notes": [sentence]}."""
+    """Value: {"spans": [{"kind", "source", "target", "cut"}], "notes": [sentence], "weighted"}, which says
+    whether weights are written into the prompt: they are then offered as faders."""
 
     script = "chips"
     about = "How the two prompts align."

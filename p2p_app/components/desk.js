@@ -1,4 +1,4 @@
-// The desk: one vertical fader a word. Value: {words, weights, muted, solo, picked}.
+// The desk: one vertical fader a word. Value: {words, weights, muted, solo, mode, picked}.
 // Everything that comes from a prompt goes in by textContent or setAttribute.
 import { board, interactive, isPressed, make, put } from './common.js';
 
@@ -7,6 +7,11 @@ const LOW = -2,
   STEP = 0.05,
   DETENT = 0.09;
 const TICKS = ['two', 'one', 'zero', 'less', 'least'];
+
+const MODES = [
+  ['gain', 'as the paper: a word counts as many times as its fader says'],
+  ['share', 'a word takes attention from the others: the picture keeps its shape further out'],
+];
 
 const data = () => ({ words: [], weights: {}, muted: [], solo: [], picked: null, ...(props.value || {}) });
 const spoken = (word) => /[\p{L}\p{N}]/u.test(word.text); // a comma is never silenced
@@ -75,7 +80,9 @@ function header() {
   const all = make('button', 'quiet all', 'all to 1', {
     title: 'every fader back to 1, no word muted or solo (0)',
   });
-  bar.append(all);
+  const mode = make('select', 'more', null, { 'aria-label': 'what a fader turns' });
+  mode.append(...MODES.map(([name, title]) => make('option', '', name, { value: name, title })));
+  bar.append(mode, all);
   return bar;
 }
 
@@ -126,6 +133,9 @@ function draw() {
     f.querySelector('.word').setAttribute('aria-pressed', String(f.dataset.key === value.picked));
     off += v !== 1;
   }
+  const mode = r.querySelector('.more');
+  mode.value = value.mode || 'gain';
+  mode.title = MODES.find(([name]) => name === mode.value)[1];
   // not `disabled`, which would drop the focus
   r.querySelector('.all').setAttribute('aria-disabled', String(!off));
 }
@@ -151,7 +161,10 @@ element.addEventListener('input', (e) => {
   if (Number(e.target.value) !== v) e.target.value = v;
   set(f.dataset.key, v);
 });
-element.addEventListener('change', (e) => e.stopPropagation());
+element.addEventListener('change', (e) => {
+  e.stopPropagation();
+  if (e.target.matches('.more')) put({ mode: e.target.value }, 'input');
+});
 element.addEventListener('keydown', (e) => {
   const f = e.target.closest('.fader');
   if (!f || !e.target.matches('input')) return;

@@ -61,13 +61,15 @@ Keys = Annotated[list[str], check(texts, most=MAX_STORED_FADERS, longest=MAX_KEY
 class DeskValue(Value):
     """weights: key of a word -> -2..2, only of faders that are off 1, also those of words that have left the
     prompt, so that they come back with their word. muted, solo: keys; a muted word, and every word beside a
-    solo one, counts as 0 wherever its fader stands. picked: the word whose maps are shown.
+    solo one, counts as 0 wherever its fader stands. mode: `Edit.weights_mode`. picked: the word whose maps
+    are shown.
     """
 
     words: Words = Field(default_factory=list)
     weights: Annotated[dict[str, float], BeforeValidator(_weights)] = Field(default_factory=dict)
     muted: Keys = Field(default_factory=list)
     solo: Keys = Field(default_factory=list)
+    mode: Annotated[str, choice("gain", "share")] = "gain"
     picked: Annotated[str | None, BeforeValidator(_picked)] = None
 
 
@@ -77,7 +79,7 @@ class Desk(Board):
     script = "desk"
     about = (
         "Faders: {words: [{text, key, state, cut}], weights: {key: -2..2}, muted: [key], solo: [key], "
-        "picked: key or null}."
+        'mode: "gain" or "share", picked: key or null}.'
     )
     value_type = DeskValue
 

@@ -1,4 +1,5 @@
-// Windows over the steps as one picture. Value: {steps, cross, self, faders, words, names, run, auto}.
+// Windows over the steps as one picture.
+// Value: {steps, cross, self, faders, words, names, amount, run, auto}.
 import { board, interactive, make, put } from './common.js';
 
 const PRESETS = [
@@ -67,7 +68,12 @@ function build(b) {
   const score = make('div', 'score');
   const ran = make('div', 'lane ran', null, { role: 'img' });
   ran.append(make('span', 'label', 'steps'), make('div', 'cells'), make('output', 'told'));
-  score.append(...LANES.map((l) => lane(...l)), ran);
+  const amount = make('label', 'lane amount', null, { title: 'amount of the edit: at 0 it is the source' });
+  const well = make('div', 'well');
+  const slider = { type: 'range', min: 0, max: 1, step: 0.05, 'aria-label': 'amount of the edit' };
+  well.append(make('i', 'fill'), make('input', 'end', null, slider));
+  amount.append(make('span', 'label', 'amount'), well, make('output'));
+  score.append(...LANES.map((l) => lane(...l)), amount, ran);
   b.append(bar, presets, score);
 }
 
@@ -88,7 +94,7 @@ function words(b, v) {
     ([name, row]) => !own.includes(name.slice(1)) && row.contains(document.activeElement),
   );
   for (const [name, row] of old) if (!own.includes(name.slice(1))) row.remove();
-  const last = score.querySelector('.ran');
+  const last = score.querySelector('.amount');
   for (const key of own) {
     const row = old.get(`@${key}`);
     if (!row)
@@ -124,6 +130,12 @@ function draw() {
     row.classList.toggle('none', ends[1] <= ends[0]);
     row.querySelector('output').textContent = span(ends[0], ends[1]);
   }
+  const amount = b.querySelector('.amount');
+  const part = v.amount ?? 1;
+  amount.querySelector('input').value = part;
+  amount.querySelector('output').textContent = part.toFixed(2);
+  amount.style.setProperty('--lo', 0);
+  amount.style.setProperty('--hi', part);
   const same = (a, c) => a && stepAt(a[0], n) === stepAt(c[0], n) && stepAt(a[1], n) === stepAt(c[1], n);
   for (const chip of b.querySelectorAll('[data-preset]')) {
     const [, cross, self] = PRESETS[chip.dataset.preset];
@@ -152,6 +164,10 @@ function draw() {
 }
 
 element.addEventListener('input', (e) => {
+  if (e.target.closest('.amount')) {
+    e.stopPropagation();
+    put({ amount: Number(e.target.value) }, 'input');
+  }
   const row = e.target.closest('[data-lane]');
   if (!row) return;
   e.stopPropagation();

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from .board import Board
-from .values import MAX_ITEMS, MAX_KEY_LENGTH, Flag, Value, check, number, pairs, text, whole
+from .values import (
+    MAX_ITEMS,
+    MAX_KEY_LENGTH,
+    Flag,
+    Value,
+    check,
+    fraction,
+    number,
+    pairs,
+    text,
+    whole,
+)
 
 DEFAULT_STEPS = 30
 MAX_STEPS = 1000
@@ -56,7 +67,8 @@ class TimelineValue(Value):
 
     cross, self: windows of the injection of cross- and self-attention. faders: window of the weights. words:
     windows of cross-attention of single words, by the desk's keys, instead of `cross`. names: [key, text] of
-    the words there are to choose from. auto: the windows follow what the prompt changes.
+    the words there are to choose from. amount: of the edit, `Edit.amount`. auto: the windows follow what the
+    prompt changes.
     """
 
     steps: Steps = DEFAULT_STEPS
@@ -68,6 +80,7 @@ class TimelineValue(Value):
     )
     faders: Annotated[list[float], check(_window, (0.0, 1.0))] = Field(default_factory=lambda: [0.0, 1.0])
     words: Annotated[dict[str, Window], BeforeValidator(_lanes)] = Field(default_factory=dict)
+    amount: Annotated[float, fraction(1.0)] = 1.0
     names: Annotated[list[list[str]], check(pairs, MAX_ITEMS, MAX_KEY_LENGTH)] = Field(default_factory=list)
     run: Annotated[RunSteps | None, BeforeValidator(_run)] = None
     auto: Flag = False
@@ -79,6 +92,6 @@ class Timeline(Board):
     script = "timeline"
     about = (
         "Windows as fractions of the steps: {steps, cross: [start, end], self: [start, end], "
-        "faders: [start, end], words: {key: [start, end]}, auto: bool}."
+        "faders: [start, end], words: {key: [start, end]}, amount: 0..1, auto: bool}."
     )
     value_type = TimelineValue

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..attention import AttentionContext, AttentionLayer, AttentionRecord, map_sites
+from ..attention import AttentionLayer, AttentionRecord, map_sites
 from ..compose import compose
 from ..errors import BadSource, BadSteps, shown
+from ..injection import AttentionContext
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
@@ -26,7 +27,7 @@ def needed(step: StepPlan, size: Size) -> float:
     """What a step wants recorded: self-attention on grids of up to so many pixels; -1: nothing at all."""
     if step.inject_self:
         return self_limit(step.self_pixels, size)
-    return 0 if step.take.any() or (step.blend is not None and step.blend.source_tokens) else -1
+    return 0 if step.reads_map or (step.blend is not None and step.blend.source_tokens) else -1
 
 
 class AttentionStore:
@@ -91,7 +92,8 @@ class AttentionStore:
             parent, plan = source.origin
             step = plan.steps[i]
             if not step.plain:
-                context.injection = inputs.injection(self.of(parent, i, needed(step, size), inputs), [step])
+                maps = self.of(parent, i, needed(step, size), inputs)
+                context.injection = inputs.injection(maps, [step], parent.prompt)
         t = self.solver(source).timesteps[i]
         self.model.predict(source.latents[i, None], t, inputs.text([source.prompt]), context)
         if context.injection is None:

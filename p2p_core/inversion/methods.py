@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..attention import AttentionContext
 from ..errors import BadInput, NotEnoughMemory, shown
+from ..injection import AttentionContext
 from ..memory import free_bytes
 from ..model.model import Model
 from ..model.unet_attention import installed

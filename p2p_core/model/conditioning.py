@@ -14,14 +14,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..attention import AttentionContext, AttentionRecord, Injection, Mix, RowEdit, RowEdits
+from ..attention import AttentionRecord, Mix
+from ..injection import AttentionContext, Injection, RowEdit, RowEdits
 from ..local_blend import drawn_region
 from ..plan import StepPlan
 from ..prompt import Prompt
 from .model import Model
 from .text_encoder import Conditioning
 
-MAX_BATCHES = 2  # of a run that are remembered: their texts, and their edits
+MAX_BATCHES = 3  # of a run that are remembered: their texts, the source's among them, and their edits
 V = TypeVar("V")
 
 
@@ -71,18 +72,25 @@ class StepInputs:
             self._drawn[mask] = drawn_region(mask, self.size).to(self.model.device, non_blocking=True)
         return self._drawn[mask]
 
-    def injection(self, record: AttentionRecord | None, steps: Sequence[StepPlan]) -> Injection:
-        """The edits of as many conditional rows. record: may be None where no step takes from the source."""
+    def injection(
+        self, record: AttentionRecord | None, steps: Sequence[StepPlan], source: Prompt
+    ) -> Injection | None:
+        """The edits of as many conditional rows, None if all are plain. source: its prompt. record: may be
+        None where no step takes from the source."""
+        if all(step.plain for step in steps):
+            return None
         key = b"".join(step.digest for step in steps)
         edits = _remembered(self._edits, key, lambda: self._row_edits(steps, key))
-        return Injection(record or AttentionRecord(), edits)
+        text = self.text([source]) if any(step.rest for step in steps) else None
+        return Injection(record or AttentionRecord(), edits, text)
 
     def _row_edits(self, steps: Sequence[StepPlan], digest: bytes) -> RowEdits:
         rows = []
         for step in steps:
-            take = torch.from_numpy(step.take.copy()) if step.take.any() else None
+            take = torch.from_numpy(step.take.copy()) if step.reads_map else None
+            keep = torch.from_numpy(step.keep.copy())
             limit = self_limit(step.self_pixels, self.size) if step.inject_self else 0.0
-            rows.append(RowEdit(take=take, keep=torch.from_numpy(step.keep.copy()), self_pixels=limit))
+            rows.append(RowEdit(take=take, keep=keep, self_pixels=limit, rest=step.rest, share=step.share))
         return RowEdits(rows, self.model.device, self.model.dtype, digest)
 
 

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..attention import AttentionContext, AttentionLayer
+from ..attention import AttentionLayer
 from ..contexts import leave_inference_mode, lock_of
 from ..errors import BadLatents, BadSize, P2PError, UnsupportedModel, shown
+from ..injection import AttentionContext
 from ..prompt import Prompt
 from ..sampler import is_guided
 from ..schedulers import check_scheduler
@@ -222,13 +223,14 @@ class Model:
         else:
             context.projections = text.projections
         x = torch.cat([x, x]) if text.rows.shape[0] == 2 * x.shape[0] else x
+        injection, added = context.injection, text.added_cond
         with installed(self._layers, self._processors):
             out = self.unet(
                 x,
                 self._time(t),
                 encoder_hidden_states=text.rows,
                 timestep_cond=text.guidance,
-                added_cond_kwargs=text.added_cond,
+                added_cond_kwargs=added if injection is None else injection.added_cond(added),
                 cross_attention_kwargs={"p2p": context},
                 return_dict=False,
             )[0]

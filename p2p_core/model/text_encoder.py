@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..attention import Projections
 from ..errors import UnsupportedModel, shown
+from ..injection import Projections
 from ..prompt import Prompt
 from .offload import stored_weight
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention import AttentionContext, AttentionLayer, Projections, Term, attend, attention_columns
+from ..attention import AttentionLayer, Term, attend, attention_columns
 from ..errors import UnsupportedModel
+from ..injection import AttentionContext, Projections
 
 # parts of diffusers' `Attention` that no Stable Diffusion UNet has, and `Processor` leaves out
 UNSUPPORTED = (
@@ -103,7 +104,12 @@ class Processor:
             self._collect(q[first:], k[first:], context)
         if injection is None or injection.edits.leaves_maps:
             return attend(q, k, v, layer)
-        return injection.cross(q, k, v, layer, projections, context.conditional)
+        source = injection.text
+        v_source = (
+            source
+            and source.projections.of(layer.name, lambda: (attn.to_k(source.rows), attn.to_v(source.rows)))[1]
+        )
+        return injection.cross(q, k, v, layer, projections, v_source)
 
     def _collect(self, q: Tensor, k: Tensor, context: AttentionContext) -> None:
         """Add the maps of groups of tokens: mean over tokens and heads, sum over layers. q, k: of the

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt, engine
-from p2p_core.attention import AttentionContext
 from p2p_core.errors import BadSource, BadSteps, P2PError
+from p2p_core.injection import AttentionContext
 from p2p_core.inversion.methods import ddim_path
 from p2p_core.schedulers import make_sampler
 

@@ -13,16 +13,9 @@ import pytest
 import torch
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source, prompt_to_prompt
-from p2p_core.attention import (
-    AttentionContext,
-    AttentionRecord,
-    Injection,
-    RowEdit,
-    RowEdits,
-    Term,
-    attend,
-)
+from p2p_core.attention import AttentionRecord, Term, attend
 from p2p_core.cache.store import needed
+from p2p_core.injection import AttentionContext, Injection, RowEdit, RowEdits
 from p2p_core.model.unet_attention import find_attention_layers, installed
 from p2p_core.plan import make_plan
 from reference import side_by_side

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the bottom up: a module imports only from layers below its own, or from its own package.
 LAYERS = (
     {"errors", "assets", "contexts"},
+    {"weights"},
     {"prompt", "attention", "memory", "images", "lifetime"},
-    {"edit", "alignment"},
-    {"plan", "recipe"},
+    {"edit", "alignment", "share"},
+    {"plan", "recipe", "injection"},
     {"sampler", "local_blend", "compose"},
     {"schedulers", "steps"},
     {"source", "model"},
