@@ -26,7 +26,7 @@ from .maps import first_look
 from .memory import give_back
 from .messages import NO_SOURCE, PAGE_FREED, chips_value, edit_title, notes_of, result_line
 from .queue import Turns
-from .session_storage import levers, save_page
+from .session_storage import identity, levers, save_page
 from .sessions import Entry, Kind, Session, Sessions
 from .views import Update, boards, history_value, pair, read_session, shown_pair
 
@@ -220,21 +220,22 @@ class Runner:
         name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
         file = result.save(session.path(f"{name}.png"))
         session.result_path = pictures.shown(result.image, session.path("after.png"))
-        if session.shows_edit:
-            session.remember(
-                Entry(
-                    source=source,
-                    source_path=session.source_path,
-                    controls=controls,
-                    title=edit_title(reading, source.steps),
-                    thumb=pictures.data_uri(result.image, THUMB_PIXELS),
-                    path=session.result_path,
-                    key=f"{source.key} {reading.key}",
-                    exact_edit=session.exact_edit,
-                    recipe=recipe,
-                    levers=levers(controls.desk),
-                )
+        session.remember(
+            Entry(
+                source=source,
+                source_path=session.source_path,
+                controls=controls,
+                title=edit_title(reading, source.steps)
+                if session.shows_edit
+                else f"source: {controls.prompt}",
+                thumb=pictures.data_uri(result.image, THUMB_PIXELS),
+                path=session.result_path,
+                exact_edit=session.exact_edit,
+                recipe=recipe,
+                levers=levers(controls.desk),
+                **identity(recipe, edited=session.shows_edit),
             )
+        )
         self.sessions.trim(session, before)
         run = RunSteps(computed=result.steps_computed, total=result.steps_total)
         return {

@@ -34,11 +34,17 @@ window.addEventListener('keydown', (e) => {
     e.preventDefault();
     return;
   }
+  const typing = e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]');
+  if ((e.ctrlKey || e.metaKey) && e.code === 'KeyZ' && !typing) {
+    $(e.shiftKey ? '#redo' : '#undo')?.click();
+    e.preventDefault();
+    return;
+  }
   if (
     e.ctrlKey ||
     e.metaKey ||
     e.altKey ||
-    e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')
+    typing
   )
     return;
   if (!singleKeys()) return;
