@@ -18,7 +18,7 @@ from .queue import Client, TooManyRuns, Turns
 from .sessions import Sessions
 
 if TYPE_CHECKING:
-    from p2p_core.source import Steps
+    from p2p_core.steps import Steps
 
 T = TypeVar("T")
 

@@ -40,10 +40,10 @@ class OwnOrigin(CustomCORSMiddleware):
     """Scripts of other sites may not read what the app answers; Gradio lets any of them, on a server."""
 
     def is_valid_origin(self, request_headers: Any) -> bool:
-        return urlsplit(request_headers["Origin"]).netloc == request_headers.get("Host")
+        return bool(urlsplit(request_headers["Origin"]).netloc == request_headers.get("Host"))
 
 
-routes.CustomCORSMiddleware = OwnOrigin
+routes.CustomCORSMiddleware = OwnOrigin  # type: ignore[attr-defined]
 
 
 class Blocks(gr.Blocks):

@@ -67,7 +67,7 @@ def run_generate(args: argparse.Namespace) -> None:
 
 
 def run_edit(args: argparse.Namespace) -> None:
-    weights = dict(map(_weight, args.weight))
+    weights: dict[str | int, float] = dict(map(_weight, args.weight))
     blend = Blend(target_words=args.blend) if args.blend else None
     edit = Edit(
         args.prompt, cross_steps=args.cross_steps, self_steps=args.self_steps, weights=weights, blend=blend

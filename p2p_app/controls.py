@@ -57,7 +57,7 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
         cross_steps=Window(*timeline.cross),
         self_steps=Window(*timeline.self),
         weight_steps=Window(*timeline.faders),
-        weights_mode=controls.desk.mode,
+        weights_mode=controls.desk.mode,  # type: ignore[arg-type]
         amount=timeline.amount,
         **controls.extra,
     )

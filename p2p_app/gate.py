@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from gradio.route_utils import MultiPartException
+from gradio.route_utils import MultiPartException  # type: ignore[attr-defined]
 from gradio.utils import get_upload_folder
 
 from .limits import LOCAL, MAX_DEPTH, Limits

@@ -142,7 +142,7 @@ class Engine:
             latents=latents,
             seconds=time.perf_counter() - begun,
             key=key,
-            engine=self,
+            engine=self,  # type: ignore[arg-type]  # `Savers` adds the rest
             unconditional=start.unconditional,
             sampler=sampler.name,
             noise=start.step_noise,
@@ -284,7 +284,7 @@ class Engine:
             raise BadInput(
                 f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
             )
-        if source.engine is not self:
+        if source.engine is not self:  # type: ignore[comparison-overlap]
             raise BadInput("This Source is another PromptToPrompt's, or unpickled: load_source takes it.")
         return source
 

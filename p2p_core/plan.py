@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .alignment import Alignment, align
-from .edit import DEFAULT, Edit, Name, Window, check_edit, step_at
+from .edit import DEFAULT, Edit, Window, check_edit, step_at
 from .errors import BadInput, shown
 from .prompt import Prompt
+from .weights import Name
 
 MAX_STEPS = 1000
 Floats = npt.NDArray[np.float32]

@@ -86,7 +86,7 @@ class Savers(Engine):
         other weights, or of the same in another dtype, which would give another picture.
         """
         if isinstance(saved, Source):
-            source, records = saved, {}
+            source, records = saved, Records()
         elif isinstance(saved, (str, Path)):
             source, records = self._read(Path(saved).expanduser())
         else:
@@ -113,12 +113,13 @@ class Savers(Engine):
         """The same source, of this engine."""
         check_tokens(self.prompt(source.prompt.text), source.prompt.ids)
         origin = source.origin
-        return dataclasses.replace(
+        bound: Source = dataclasses.replace(
             _on_device(source, self.device),
             engine=self,
             key=key_of(id(self.model), source.key, source.latents),
             origin=origin and (self._bound(origin[0]), origin[1]),
         )
+        return bound
 
     def _read(self, path: Path) -> tuple[Source, Records]:
         try:
@@ -239,4 +240,4 @@ class _Reader:
         if not dataclasses.is_dataclass(kind):
             raise TypeError(name)
         made = {field: self.made(value) for field, value in fields.items()}
-        return kind(**made, **({"engine": self._model} if kind is Source else {}))
+        return kind(**made, **({"engine": self._model} if kind is Source else {}))  # type: ignore[operator]

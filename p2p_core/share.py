@@ -44,4 +44,4 @@ def divided(out: Tensor, shares: Tensor, heads: int) -> Tensor:
     """
     num, Z, s = out.unflatten(-1, (heads, -1)).split([out.shape[-1] // heads - 2, 1, 1], -1)
     factor = torch.where(s > 0, s, 1) / Z.clamp_min(torch.finfo(Z.dtype).tiny)
-    return (num * torch.where(shares.view(-1, 1, 1, 1), factor, 1)).flatten(2)
+    return (num * torch.where(shares.view(-1, 1, 1, 1), factor, 1)).flatten(2)  # type: ignore[no-any-return]

@@ -53,7 +53,7 @@ def read_weights(text: str) -> tuple[str, list[float]]:
     partners = _brackets(text, marks)
     closing = set(partners.values())
     factors = [1.0]  # of the brackets that are open, each with those around it
-    letters, weights = "", []
+    letters, weights = "", list[float]()
     for n, mark in enumerate(marks):
         signs = _signs(mark)
         if n in partners:
@@ -110,14 +110,14 @@ def check_weights(value: object) -> Mapping[Name, float]:
 
 def number(value: object) -> float | None:
     """A finite float, or None. Text and booleans are no numbers here."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT:
-        return float(value)
-    return None
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return float(value) if real and abs(value) <= MAX_FLOAT else None  # type: ignore
 
 
 def is_name(word: object) -> bool:
-    whole = isinstance(word, numbers.Integral) and not isinstance(word, bool)
-    return isinstance(word, str) or (whole and abs(word) < MAX_NUMBER)  # type: ignore[operator]
+    if isinstance(word, numbers.Integral) and not isinstance(word, bool):
+        return abs(int(word)) < MAX_NUMBER
+    return isinstance(word, str)
 
 
 def _signs(mark: re.Match[str]) -> float | None:

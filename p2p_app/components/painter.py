@@ -19,12 +19,12 @@ class Painter(gr.ImageEditor):
 
     is_template = True  # in the page it is a `gr.ImageEditor`
 
-    def preprocess(self, payload: Any) -> str | None:
+    def preprocess(self, payload: Any) -> str | None:  # type: ignore[override]
         """The path of the layer, or None: the page has one layer, so nothing else is looked at."""
         layers = [] if payload is None else payload.layers
         return layers[0].path if len(layers) == 1 else None
 
-    @server
+    @server  # type: ignore[untyped-decorator]
     def accept_blobs(self, data: AcceptBlobs) -> None:  # noqa: ARG002 - Gradio's signature
         """The page uploads its layer; what is sent in this way would be kept in memory."""
         raise gr.Error("A painted region comes as an upload.", print_exception=False)

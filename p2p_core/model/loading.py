@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 
 from .. import assets
 from ..errors import NotEnoughMemory, UnknownModel, UnsupportedModel, shown
-from .hub import MORE, PARTS, Progress, chosen_weights, download
+from .hub import MORE, PARTS, chosen_weights, download
+from .hub import Progress as Progress
 
 BUNDLED = {"storybook": assets.folder("storybook")}
 FAMILIES: dict[str, Any] = {

@@ -105,10 +105,10 @@ class Processor:
         if injection is None or injection.edits.leaves_maps:
             return attend(q, k, v, layer)
         source = injection.text
-        v_source = (
-            source
-            and source.projections.of(layer.name, lambda: (attn.to_k(source.rows), attn.to_v(source.rows)))[1]
-        )
+        v_source = None
+        if source is not None:
+            rows_ = source.rows
+            v_source = source.projections.of(layer.name, lambda: (attn.to_k(rows_), attn.to_v(rows_)))[1]
         return injection.cross(q, k, v, layer, projections, v_source)
 
     def _collect(self, q: Tensor, k: Tensor, context: AttentionContext) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2p_core import Edit, PromptToPrompt, Source
+from p2p_core import PromptToPrompt, Source
 from p2p_core.errors import BadInput
 
 CAR = "a red car on a street"
