@@ -28,10 +28,9 @@ from .saving import Savers
 from .source import Result, Source
 from .start import Start
 from .steps import OnStep, Steps, StepState
-from .suggest import Suggesters
 
 
-class PromptToPrompt(Savers, Suggesters):
+class PromptToPrompt(Savers):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
@@ -296,5 +295,6 @@ class PromptToPrompt(Savers, Suggesters):
         source = self.check_source(source)
         return self.plan(source.prompt.text, edit, steps=source.steps)
 
-    record, record_along, inverting = iter_generate, iter_record_path, iter_invert  # names that were
+    # names that were, for those who call them
+    record, record_along, inverting = iter_generate, iter_record_path, iter_invert
     stream, stream_many, recording_of = iter_edit, iter_edit_many, iter_source_of

@@ -21,10 +21,10 @@ LAYERS = (
     {"schedulers", "steps"},
     {"source", "model"},
     {"cache"},
-    {"prompt_to_prompt", "tree", "figures"},
+    {"prompt_to_prompt", "tree", "figures", "suggest"},
     {"start"},
     {"engine", "options"},
-    {"inversion", "saving", "suggest"},
+    {"inversion", "saving"},
     {"pipeline"},
     {"__init__"},
 )
