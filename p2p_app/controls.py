@@ -250,6 +250,7 @@ def example_controls(example: Example) -> Controls:
     keys = dict.fromkeys(word_keys(example.prompt.replace(",", " ").split()))
     weights = {key: w for word, w in example.weights.items() for key in keys if key.split("/")[0] == word}
     chosen = [key for key in keys if key.rsplit("/", 1)[0] in example.region]
+    windows = {"cross": example.cross, "self": example.self, "steps": example.steps}
     before = example.source.casefold().replace(",", " ").split()
     new = [key for key in keys if key.rsplit("/", 1)[0] not in before]
     picked = next(iter([*chosen[-1:], *weights, *new[-1:]]), None)
@@ -257,8 +258,8 @@ def example_controls(example: Example) -> Controls:
     return Controls(
         example.prompt,
         DeskValue.read({"words": words, "weights": weights, "picked": picked}),
-        TimelineValue(steps=example.steps, auto=example.auto),
-        RegionValue.read({"chosen": chosen, "auto": example.auto}),
+        TimelineValue.read(windows),
+        RegionValue.read({"chosen": chosen}),
     )
 
 

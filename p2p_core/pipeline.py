@@ -28,9 +28,10 @@ from .saving import Savers
 from .source import Result, Source
 from .start import Start
 from .steps import OnStep, Steps, StepState
+from .suggest import Suggesters
 
 
-class PromptToPrompt(Savers):
+class PromptToPrompt(Savers, Suggesters):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
@@ -295,6 +296,5 @@ class PromptToPrompt(Savers):
         source = self.check_source(source)
         return self.plan(source.prompt.text, edit, steps=source.steps)
 
-    # names that were, for those who call them
-    record, record_along, inverting = iter_generate, iter_record_path, iter_invert
+    record, record_along, inverting = iter_generate, iter_record_path, iter_invert  # names that were
     stream, stream_many, recording_of = iter_edit, iter_edit_many, iter_source_of

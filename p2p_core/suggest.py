@@ -16,6 +16,7 @@ import numpy as np
 
 from .alignment import Span, align
 from .edit import Blend, Edit
+from .engine import Engine
 from .prompt import Prompt
 from .source import Source
 
@@ -53,17 +54,24 @@ class Finding:
 SAME_WORDS = Finding(kind="weights", reason="The words are the same: what weights change keeps its place.")
 
 
-def suggest(source: Source, prompt: Prompt) -> Edit:
-    """An edit of the source to this prompt, its windows and region chosen by the kind of change.
+class Suggesters(Engine):
+    """An engine that finds settings for a change of the prompt."""
 
-    Its `notes` say why. Where several words change, the loosest hold counts, and there is a region only if
-    every change has its place.
-    """
-    return variants(source, prompt)[VARIANTS.index("balanced")]
+    def suggest(self, source: Source, prompt: str) -> Edit:
+        """An edit of the source to this prompt, its windows and region chosen by the kind of change.
+
+        Its `notes` say why. Where several words change, the loosest hold counts, and there is a region only
+        if every change has its place. Runs no model. Raises `BadInput`.
+        """
+        return self.variants(source, prompt)[VARIANTS.index("balanced")]
+
+    def variants(self, source: Source, prompt: str) -> list[Edit]:
+        """Four edits to this prompt, from "strict", near the source, over "balanced", which `suggest` gives,
+        and "free" to "a hint" of it: the first of their `notes`."""
+        return _variants(self.check_source(source), self.prompt(prompt))
 
 
-def variants(source: Source, prompt: Prompt) -> list[Edit]:
-    """Four edits to this prompt, from "strict", near the source, to "a hint" of it, in VARIANTS' order."""
+def _variants(source: Source, prompt: Prompt) -> list[Edit]:
     findings = list(_findings(source, prompt)) or [SAME_WORDS]
     reasons = tuple(found.reason for found in findings)
     blend = None

@@ -29,7 +29,7 @@ class Value(BaseModel):
         fields = data if isinstance(data, dict) else {}
         return cls.model_validate({name: fields[name] for name in cls.model_fields if name in fields})
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """This value with other fields, which are checked like everything from outside."""
         return self.model_validate({**dict(self), **changes})
 

@@ -21,10 +21,10 @@ LAYERS = (
     {"schedulers", "steps"},
     {"source", "model"},
     {"cache"},
-    {"prompt_to_prompt", "tree", "figures", "suggest"},
+    {"prompt_to_prompt", "tree", "figures"},
     {"start"},
     {"engine", "options"},
-    {"inversion", "saving"},
+    {"inversion", "saving", "suggest"},
     {"pipeline"},
     {"__init__"},
 )
