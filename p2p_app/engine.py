@@ -95,12 +95,11 @@ class Engine:
             )
             self._p2p.set_progress_bar_config(disable=True)  # the page has its own
             log.info("%s is ready after %.1f s", self.model, time.monotonic() - self.begun)
-        except P2PError as error:  # a sentence, which `wait` raises
-            self._problem = str(error)
+        except P2PError as error:  # a sentence, which `wait` raises, without the server's paths
+            self._problem = str(error).replace(self.model, self.name)
         except Exception as error:  # whatever it is, the page must say so
             log.exception("The model %s could not be loaded", self.model)
-            told = str(error) if isinstance(error, P2PError) else type(error).__name__
-            self._problem = told.replace(self.model, self.name)
+            self._problem = type(error).__name__
         finally:
             settle()
             self._done.set()
