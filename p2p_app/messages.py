@@ -69,9 +69,11 @@ def inversion_line(source: Source) -> dict[str, Any]:
     return line("done", *parts) | {"source": source_tab(source), "fold": 1}
 
 
-def edit_title(reading: Reading, steps: int) -> str:
-    """An edit's title in the history: its prompt, and what else the controls say."""
+def edit_title(reading: Reading, steps: int, *, edited: bool = True) -> str:
+    """A picture's title in the history: an edit's prompt, and what else the controls say; or the source's."""
     controls = reading.controls
+    if not edited:
+        return f"source: {controls.prompt}"
     desk, timeline, region = controls.desk, controls.timeline, controls.region
     parts = []
     for word in desk.words:

@@ -226,9 +226,7 @@ class Runner:
                 source=source,
                 source_path=session.source_path,
                 controls=controls,
-                title=edit_title(reading, source.steps)
-                if session.shows_edit
-                else f"source: {controls.prompt}",
+                title=edit_title(reading, source.steps, edited=session.shows_edit),
                 thumb=pictures.data_uri(result.image, THUMB_PIXELS),
                 path=session.result_path,
                 exact_edit=session.exact_edit,

@@ -5,6 +5,7 @@ let comparing = false;
 // What was shown, one after the other, by the keys of the pictures: undo goes back in it, redo forth.
 let trail = [];
 let place = -1;
+let seen = null; // what is shown; a step that is under way has another place already
 const undoers = () => [document.querySelector('#undo'), document.querySelector('#redo')];
 function follow(items, current) {
   const key = items[current]?.key;
@@ -12,10 +13,11 @@ function follow(items, current) {
   if (!trail.length) {
     trail = items.slice(0, current + 1).map((item) => item.key); // the page was loaded again
     place = current;
-  } else if (trail[place] !== key) {
+  } else if (key !== seen && trail[place] !== key) {
     trail = [...trail.slice(0, place + 1), key];
     place = trail.length - 1;
   }
+  seen = key;
   undoers().forEach((button, i) => {
     if (!button) return;
     button.disabled = i ? place >= trail.length - 1 : place < 1;
