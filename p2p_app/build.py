@@ -22,7 +22,9 @@ from .wiring import wire
 
 FOLDER = Path(__file__).resolve().parent
 # In this order: what stands later wins, and the sizes of screens win over everything.
-STYLES = ("page", "source", "edit", "side", "desk", "hold", "tabs", "painting", "guide", "screens")
+STYLES = (
+    "page", "source", "edit", "side", "desk", "hold", "tabs", "painting", "guide", "screens", "phone",
+)  # fmt: skip
 
 matplotlib.use("Agg")  # gradio imports it lazily with the first event, which then waits a second
 

@@ -213,19 +213,19 @@ WALK = (
     Step(
         title="1  Swap a word",
         text="One word of the prompt becomes another; the picture keeps its layout.",
-        after="Drag the handle on the picture to compare. Only the swapped word's place has changed.",
-        example="house → castle",
+        after="Drag the line on the picture to compare: the layout is the same, small things change along.",
+        example="red → blue",
     ),
     Step(
         title="2  Add a phrase",
         text="Say more about the picture, and it gets that too.",
-        after="The new words are green: they look wherever they like, the others stay where they were.",
+        after="The new words are green. They look where they like; the others look where they looked before.",
         example="+ at night",
     ),
     Step(
         title="3  Turn a word up",
         text="Every word has a fader: how strongly it counts.",
-        after="Move any fader on the desk, by mouse or by arrow keys. Double-click sets it back to 1.",
+        after="Move any fader on the desk, above or below zero, and the picture follows.",
         example="more fog",
     ),
 )

@@ -46,7 +46,7 @@ def result_line(result: Result) -> dict[str, Any]:
     tab = {"source": source_tab(source)}
     if result.plan.changes_nothing:
         text = f" for {source.steps} steps — {source_memory(source)}"
-        return line("done", f"*{seconds(source.seconds)}", text) | tab
+        return line("done", f"*{seconds(source.seconds)}", text) | tab | {"fold": 1}
     parts = [
         f"*{seconds(result.seconds)}",
         " — recomputed ",
@@ -55,7 +55,7 @@ def result_line(result: Result) -> dict[str, Any]:
     ]
     if result.mask is not None:
         parts.append(f" — region covers {float(result.mask.mean()):.0%} of the picture")
-    return line("done", *parts, edited=True) | tab
+    return line("done", *parts, edited=True) | tab | {"fold": 1}
 
 
 def inversion_line(source: Source) -> dict[str, Any]:
@@ -66,12 +66,14 @@ def inversion_line(source: Source) -> dict[str, Any]:
     if report.psnr < report.psnr_ceiling - 0.5:
         parts.append(", so the inversion loses something: try another method")
     parts.append(f" \u2014 {source_memory(source)}")
-    return line("done", *parts) | {"source": source_tab(source)}
+    return line("done", *parts) | {"source": source_tab(source), "fold": 1}
 
 
-def edit_title(reading: Reading, steps: int) -> str:
-    """An edit's title in the history: its prompt, and what else the controls say."""
+def edit_title(reading: Reading, steps: int, *, edited: bool = True) -> str:
+    """A picture's title in the history: an edit's prompt, and what else the controls say; or the source's."""
     controls = reading.controls
+    if not edited:
+        return f"source: {controls.prompt}"
     desk, timeline, region = controls.desk, controls.timeline, controls.region
     parts = []
     for word in desk.words:

@@ -34,7 +34,7 @@ from .messages import (
     waiting_text,
 )
 from .queue import Turns
-from .session_storage import levers, save_page
+from .session_storage import identity, levers, save_page
 from .sessions import Entry, Kind, Session, Sessions
 from .sheets import write_card
 from .views import Update, boards, history_value, pair, read_session, shown_pair
@@ -221,21 +221,20 @@ class Runner:
         card = write_card(result, session.path(f"{name}-card.jpg"))
         shown = pictures.shown(result.image, session.path("after.png"))
         session.result, session.result_source, session.result_path = result, None, shown
-        if session.shows_edit:
-            session.remember(
-                Entry(
-                    source=source,
-                    source_path=session.source_path,
-                    controls=controls,
-                    title=edit_title(reading, source.steps),
-                    thumb=pictures.data_uri(result.image, THUMB_PIXELS),
-                    path=session.result_path,
-                    key=f"{source.key} {reading.key}",
-                    exact_edit=session.exact_edit,
-                    recipe=recipe,
-                    levers=levers(controls.desk),
-                )
+        session.remember(
+            Entry(
+                source=source,
+                source_path=session.source_path,
+                controls=controls,
+                title=edit_title(reading, source.steps, edited=session.shows_edit),
+                thumb=pictures.data_uri(result.image, THUMB_PIXELS),
+                path=session.result_path,
+                exact_edit=session.exact_edit,
+                recipe=recipe,
+                levers=levers(controls.desk),
+                **identity(recipe, edited=session.shows_edit),
             )
+        )
         self.sessions.trim(session, before)
         run = RunSteps(computed=result.steps_computed, total=result.steps_total)
         return {

@@ -5,6 +5,7 @@ The recipe of the edit that is shown, the desk's levers, and the history's recip
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,14 @@ def levers(desk: DeskValue) -> dict[str, Any]:
     return {"weights": desk.weights, "muted": desk.muted, "solo": desk.solo}
 
 
+def identity(recipe: Mapping[str, Any], *, edited: bool) -> dict[str, str]:
+    """Key and kind of a picture in the history. The edit of a source that is shown alone says nothing."""
+    edits = recipe["edits"] if edited else recipe["edits"][:-1]
+    made = json.dumps([recipe["source"], edits], sort_keys=True)
+    kind = "source" if not edited else "edit" if len(edits) == 1 else "branch"
+    return {"key": hashlib.sha256(made.encode()).hexdigest()[:24], "kind": kind}
+
+
 def save_page(session: Session, desk: DeskValue, recipe: Mapping[str, Any]) -> str:
     """The page as text. Sources, which may hold a picture, are in it once; the oldest edits go first."""
     sources, size = [recipe["source"]], len(json.dumps(recipe))
@@ -31,6 +40,7 @@ def save_page(session: Session, desk: DeskValue, recipe: Mapping[str, Any]) -> s
             "title": entry.title,
             "thumb": entry.thumb,
             "key": entry.key,
+            "kind": entry.kind,
             "levers": entry.levers,
             "recipe": {**entry.recipe, "source": len(sources) if fresh else sources.index(source)},
         }
@@ -62,6 +72,7 @@ def load_page(data: Any) -> tuple[dict[str, Any], list[Entry]]:
                 title=str(item.get("title", "")),
                 thumb=str(item.get("thumb", "")),
                 key=str(item.get("key", "")),
+                kind=str(item.get("kind", "edit")),
                 recipe={**recipe, "source": sources[number]},
                 levers=levers(DeskValue.read(item.get("levers"))),
             )

@@ -42,9 +42,10 @@ class Entry:
 
     title: str
     thumb: str  # data URI
-    key: str  # of the edit, so that the same edit is one entry
+    key: str  # of the picture, so that the same picture is one entry
     recipe: dict[str, Any]
     levers: dict[str, Any]  # of the desk: faders, mutes and solos
+    kind: str = "edit"  # "source", "edit", or "branch": an edit of what was an edit
     source: Source | None = None
     source_path: str = ""
     controls: Controls = field(default_factory=Controls)

@@ -77,7 +77,10 @@ def shown_pair(engine: Engine, session: Session, *, region: bool) -> Pair | None
 
 
 def history_value(session: Session, against: int | None = None) -> HistoryValue:
-    items = [HistoryItem(src=entry.thumb, title=entry.title) for entry in session.history]
+    items = [
+        HistoryItem(src=entry.thumb, title=entry.title, key=entry.key, kind=entry.kind)
+        for entry in session.history
+    ]
     return HistoryValue(items=items, current=session.current, against=against)
 
 

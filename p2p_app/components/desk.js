@@ -7,6 +7,9 @@ const LOW = -2,
   STEP = 0.05,
   DETENT = 0.09;
 const TICKS = ['two', 'one', 'zero', 'less', 'least'];
+// A phone shows one large fader, that of the word which was tapped last; it lies on its side.
+const PHONE = matchMedia('(max-width: 760px)');
+let held = null;
 
 const MODES = [
   ['gain', 'as the paper: a word counts as many times as its fader says'],
@@ -37,8 +40,6 @@ function fader(word) {
   well.append(make('i', 'groove'), ...TICKS.map((t) => make('i', `tick ${t}`)), make('i', 'fill'));
   const input = make('input');
   Object.assign(input, { type: 'range', min: LOW, max: HIGH, step: STEP, disabled: !!word.cut });
-  input.setAttribute('orient', 'vertical');
-  input.setAttribute('aria-orientation', 'vertical');
   input.setAttribute('aria-label', `weight of "${word.text}"`);
   input.title = word.cut
     ? 'past the model\u2019s length limit: no effect'
@@ -113,6 +114,10 @@ function draw() {
         preventScroll: true,
       });
   }
+  const keys = value.words.map((word) => word.key);
+  const changed = value.words.findLast((word) => word.state !== 'kept' && !word.cut);
+  const at = [held, value.picked, changed?.key, keys.find((key) => weightOf(key) !== 1)];
+  const big = at.find((key) => keys.includes(key)) ?? keys.at(-1);
   let off = 0;
   const solo = value.solo.filter((key) => value.words.some((word) => word.key === key));
   for (const f of r.querySelectorAll('.fader')) {
@@ -128,6 +133,9 @@ function draw() {
     const v = weightOf(f.dataset.key);
     const input = f.querySelector('input');
     if (Number(input.value) !== v) input.value = v;
+    f.classList.toggle('at', key === big);
+    for (const name of ['orient', 'aria-orientation'])
+      input.setAttribute(name, PHONE.matches ? 'horizontal' : 'vertical');
     paint(f, v);
     f.classList.toggle('picked', f.dataset.key === value.picked);
     f.querySelector('.word').setAttribute('aria-pressed', String(f.dataset.key === value.picked));
@@ -199,7 +207,9 @@ element.addEventListener('click', (e) => {
   }
   const name = e.target.closest('.word');
   if (!name) return;
-  const key = name.closest('.fader').dataset.key;
-  put({ picked: data().picked === key ? null : key }, 'select');
+  const { key } = name.closest('.fader').dataset;
+  held = key;
+  put({ picked: data().picked === key && !PHONE.matches ? null : key }, 'select');
 });
+PHONE.addEventListener('change', draw);
 interactive(draw);

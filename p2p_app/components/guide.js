@@ -1,5 +1,5 @@
 // The first-run walk. Value: {steps: [{title, text, after}], done: [bool], clicked}.
-import { board, interactive, make, put } from './common.js';
+import { board, interactive, make, put, setText } from './common.js';
 
 const KEY = 'p2p-guide';
 const remembered = () => {
@@ -22,6 +22,7 @@ const KEYS = [
   ['Page \u2191 \u2193', 'move it further'],
   ['Home', 'back to 1'],
   ['Ctrl \u21b5', 'apply, or generate'],
+  ['Ctrl Z', 'undo, with Shift redo'],
   ['g', 'to the source prompt', true],
   ['e', 'to the edit prompt', true],
   ['[ ]', 'through the history', true],
@@ -29,32 +30,38 @@ const KEYS = [
   ['?', 'this guide', true],
 ];
 let open = !remembered().closed;
+let keysToo = false; // the keys are shown below: somebody has asked for the guide
+let at = null; // the step whose sentence is shown; it stays until "next"
 let opener = null;
 function build(b, steps) {
   // once: a button that is replaced loses whoever stands on it
-  const head = make('div', 'bar');
-  head.append(
-    make('h2', '', 'Three edits in a minute', { id: 'guide-title' }),
-    make('button', 'quiet close', 'close', { 'aria-label': 'close the guide', title: 'Escape' }),
-  );
   const list = make('ol');
   steps.forEach((step, i) => {
     const item = make('li');
-    item.append(make('button', 'step', step.title, { 'data-i': i }), make('p'));
+    item.append(make('button', 'step', step.title, { 'data-i': i }));
     list.append(item);
   });
+  const say = make('p', 'say', null, { role: 'status' });
+  const next = make('button', 'quiet next', 'next');
+  const more = make('button', 'quiet more-keys', 'keys', { title: 'what the keys do' });
+  const close = make('button', 'quiet close', 'close', { 'aria-label': 'close the guide', title: 'Escape' });
   const foot = make('div', 'foot');
   const keys = make('dl', 'keys');
-  for (const [key, what, single] of KEYS)
-    keys.append(make('dt', single ? 'single' : '', key), make('dd', single ? 'single' : '', what));
+  for (const [key, what, single] of KEYS) {
+    const pair = make('div', single ? 'single' : '');
+    pair.append(make('dt', '', key), make('dd', '', what));
+    keys.append(pair);
+  }
   const label = make('label', 'check');
   label.append(
     make('input', 'single-keys', null, { type: 'checkbox' }),
     make('span', '', 'single keys do something'),
   );
   label.title = 'turn off if you speak to the computer, or strike keys by accident';
-  foot.append(make('h3', '', 'Keys'), keys, label);
-  b.replaceChildren(head, list, foot);
+  foot.append(keys, label);
+  const bar = make('div', 'strip');
+  bar.append(make('h2', '', 'Three edits in a minute', { id: 'guide-title' }), list, say, next, more, close);
+  b.replaceChildren(bar, foot);
   b.setAttribute('role', 'dialog');
   b.setAttribute('aria-labelledby', 'guide-title');
 }
@@ -68,15 +75,20 @@ function draw() {
     b.dataset.steps = signature;
   }
   b.hidden = !open || !steps.length;
-  const next = steps.findIndex((_, i) => !done[i]);
+  if (b.hidden) return;
+  const first = steps.findIndex((_, i) => !done[i]);
+  at ??= first < 0 ? steps.length - 1 : first;
   [...b.querySelectorAll('li')].forEach((item, i) => {
     const ready = i === 0 || done[i - 1] || done[i];
-    const shown = i === next || (next < 0 && i === steps.length - 1); // the one that a phone shows
-    item.className = `${done[i] ? 'done' : ready ? 'ready' : 'later'}${shown ? ' next' : ''}`;
+    item.className = `${done[i] ? 'done' : ready ? 'ready' : 'later'}${i === at ? ' shown' : ''}`;
     item.firstChild.disabled = !ready;
-    const text = done[i] ? steps[i].after : steps[i].text;
-    if (item.lastChild.textContent !== text) item.lastChild.textContent = text;
   });
+  setText(b.querySelector('.say'), done[at] ? steps[at].after : steps[at].text);
+  const next = b.querySelector('.next');
+  next.hidden = !done[at];
+  setText(next, at + 1 < steps.length ? 'next' : 'finish');
+  b.querySelector('.foot').hidden = !keysToo;
+  b.querySelector('.more-keys').setAttribute('aria-expanded', String(keysToo));
   const single = remembered().keys !== false;
   b.querySelector('.single-keys').checked = single;
   b.classList.toggle('no-single', !single);
@@ -84,6 +96,7 @@ function draw() {
 function toggle(to) {
   const was = open;
   open = to ?? !open;
+  keysToo = open;
   remember({ closed: !open });
   if (open && !was) opener = document.activeElement;
   const inside = element.contains(document.activeElement);
@@ -101,7 +114,21 @@ element.addEventListener('click', (e) => {
     toggle(false);
     return;
   }
+  if (e.target.closest('.next')) {
+    if (at + 1 < props.value.steps.length) {
+      at += 1;
+      draw();
+      board().querySelectorAll('.step')[at].focus({ preventScroll: true });
+    } else toggle(false);
+    return;
+  }
+  if (e.target.closest('.more-keys')) {
+    keysToo = !keysToo;
+    draw();
+    return;
+  }
   const step = e.target.closest('.step');
+  if (step) at = Number(step.dataset.i);
   if (step) put({ clicked: Number(step.dataset.i) }, 'select');
 });
 element.addEventListener('change', (e) => {

@@ -7,13 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from .board import Board
-from .values import MAX_ITEMS, Index, Text, Value, check, models
+from .values import MAX_ITEMS, Index, Key, Text, Value, check, choice, models
 
 
 class HistoryItem(Value):
-    """src: a thumbnail as a data URI."""
+    """src: a thumbnail as a data URI. key: of the picture. kind: a source, an edit of one, or an edit of a
+    source that was an edit itself."""
 
     src: Text = ""
+    key: Key = ""
+    kind: Annotated[str, choice("edit", "source", "branch")] = "edit"
     title: Text = ""
 
 

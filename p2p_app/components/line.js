@@ -10,6 +10,7 @@ function draw() {
     meter.append(make('i'));
     const acts = make('div', 'acts');
     acts.append(
+      make('button', 'quiet details', 'details', { title: 'steps and memory', 'aria-expanded': 'false' }),
       make('button', 'quiet stop', 'stop', { title: 'what was computed is kept' }),
       make('button', 'quiet next', 'use as source', {
         title: 'the edit that is shown becomes the source of the next one',
@@ -20,6 +21,7 @@ function draw() {
   const {
     kind = 'idle',
     parts = [],
+    fold = 0,
     step = 0,
     total = 0,
     edited = false,
@@ -31,9 +33,11 @@ function draw() {
   // the latest act that is answered
   if (kind !== 'busy') b.dataset.at = Math.max(at, Number(b.dataset.at || 0));
   b.querySelector('.meter i').style.width = kind === 'busy' && total ? `${(100 * step) / total}%` : '0';
-  b.querySelector('.words').replaceChildren(
-    ...parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text)),
-  );
+  const spans = parts.map((part) => make(part.strong ? 'b' : 'span', '', part.text));
+  const rest = make('span', 'rest'); // what few want to know
+  if (fold) rest.append(...spans.splice(fold));
+  b.querySelector('.words').replaceChildren(...spans, rest);
+  b.querySelector('.details').hidden = !fold;
   // read out once it is final: not every step
   const said = b.querySelector('.said');
   const text = parts.map((part) => part.text).join('');
@@ -46,6 +50,8 @@ function draw() {
   if (source) document.querySelector('#main').dataset.source = source; // which tab's source is the live one
 }
 element.addEventListener('click', (e) => {
+  const details = e.target.closest('.details');
+  if (details) details.setAttribute('aria-expanded', String(board().classList.toggle('unfolded')));
   if (e.target.closest('.stop')) trigger('stop');
   if (e.target.closest('.next')) trigger('apply');
 });

@@ -12,7 +12,8 @@ MAX_STEPS = 100_000
 
 class Line(Board):
     """Value: {"kind", "parts": [{"text", "strong"}], "step", "total", "edited"}, and "source" of a result:
-    "words" or "picture", whichever its source came from.
+    "words" or "picture", whichever its source came from. "fold": so many parts are
+    seen, the others on request.
     """
 
     script = "line"

@@ -40,13 +40,13 @@ window.addEventListener('keydown', (e) => {
     e.preventDefault();
     return;
   }
-  if (
-    e.ctrlKey ||
-    e.metaKey ||
-    e.altKey ||
-    e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]')
-  )
+  const typing = e.target.closest?.('input:not([type=range]), textarea, select, [contenteditable]');
+  if ((e.ctrlKey || e.metaKey) && e.code === 'KeyZ' && !typing) {
+    $(e.shiftKey ? '#redo' : '#undo')?.click();
+    e.preventDefault();
     return;
+  }
+  if (e.ctrlKey || e.metaKey || e.altKey || typing) return;
   if (!singleKeys()) return;
   const shots = [...document.querySelectorAll('#history .shot')];
   const at = shots.findIndex((shot) => shot.classList.contains('on'));

@@ -15,6 +15,11 @@ from ..components.painter import Painter
 from ..tabs.paint import CANVAS_PIXELS
 from .parts import Parts, card, download, prompt_box, title
 
+UNDO = (
+    '<button type="button" id="undo" aria-label="undo" title="the picture before (Ctrl+Z)">\u21b6</button>'
+    '<button type="button" id="redo" aria-label="redo" title="forth again (Ctrl+Shift+Z)">\u21b7</button>'
+    '<p id="behind" role="status"></p>'
+)
 # The brush for those who have no mouse; `components/brush.js` moves it.
 BRUSH = (
     '<div class="keybrush" tabindex="0" role="application" aria-roledescription="brush" '
@@ -48,9 +53,10 @@ def edit_card(first_prompt: str, chips: dict[str, Any], hello: str) -> Parts:
 
 def edit_words(first_prompt: str, chips: dict[str, Any], hello: str) -> Parts:
     with gr.Column(elem_id="edit-words", min_width=0):
-        title("Edit prompt")
+        with gr.Row(elem_id="edit-bar"):
+            title("Edit prompt")
+            apply = gr.Button("Apply", elem_id="apply", min_width=0)
         prompt = prompt_box(first_prompt, "edit-prompt", "Edit prompt", "say what should be different", 1, 4)
-        apply = gr.Button("Apply", variant="primary", elem_id="apply", min_width=0)
         board = Chips(chips, elem_id="chips")
         with gr.Column(elem_id="line-row", min_width=0):
             status = Line(line("idle", hello), elem_id="line")
@@ -92,4 +98,5 @@ def painting_area() -> Parts:
 
 def stage() -> Compare:
     with gr.Column(elem_id="stage", min_width=0):
+        gr.HTML(UNDO, js_on_load=script("stage"), apply_default_css=False, elem_id="on-stage")
         return Compare(sides="before and after", elem_id="picture")

@@ -49,7 +49,9 @@ def build_page(examples: Sequence[Example], guidance: float, status: dict[str, s
     first = examples[0]
     boards = first_boards(first)
     parts: dict[str, Any] = {"status": header(status)}
+    steps = [{"title": step.title, "text": step.text, "after": step.after} for step in WALK]
     with gr.Row(elem_id="main"):
+        parts["guide"] = Guide({"steps": steps}, elem_id="guide")
         cards = (
             source_card(examples, guidance),
             edit_card(first.prompt, boards["chips"], hello),
@@ -59,8 +61,6 @@ def build_page(examples: Sequence[Example], guidance: float, status: dict[str, s
         )
     for card in (*cards, tabs_below()):
         parts |= card
-    steps = [{"title": step.title, "text": step.text, "after": step.after} for step in WALK]
-    parts["guide"] = Guide({"steps": steps}, elem_id="guide")
     return Page(**parts, clock=gr.Number(0, visible=False), storage=gr.Textbox("", visible=False))
 
 

@@ -184,7 +184,7 @@ def test_generate_then_edit_tells_what_it_recomputed(
     handlers.sessions.get("me").answer = None  # a while later
     again = last(handlers.edit(wish(handlers, 2.0, **boards(CASTLE))))
     assert f"recomputed 0 of {STEPS} steps, {STEPS} reused" in said(again)
-    assert len(again["history"]["items"]) == 1
+    assert [item["kind"] for item in again["history"]["items"]] == ["source", "edit"], "each picture once"
 
 
 def test_the_downloaded_picture_holds_the_recipe(handlers: Handlers) -> None:
@@ -325,11 +325,14 @@ def test_history_puts_everything_back(handlers: Handlers) -> None:
     desk = Desk.clean({"weights": {"snowy/0": 2.0}})
     first = last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk=desk))))
     last(handlers.edit(wish(handlers, 2.0, **boards("a blue house on a snowy hill"))))
-    back = last(handlers.recall(wish(handlers, 3.0, history={"clicked": 0})))
+    back = last(handlers.recall(wish(handlers, 3.0, history={"clicked": 1})))
     assert back["prompt"] == CASTLE and back["desk"]["weights"] == {"snowy/0": 2.0}
-    assert back["source_prompt"] == HOUSE and back["history"]["current"] == 0
+    assert back["source_prompt"] == HOUSE and back["history"]["current"] == 1
     assert "recomputed 0 of" in said(back)
     assert first["desk"] == back["desk"]
+    source = last(handlers.recall(wish(handlers, 4.0, history={"clicked": 0})))
+    assert source["prompt"] == HOUSE and source["picture"][0] == source["picture"][1]
+    assert len(source["history"]["items"]) == 3 and source["history"]["current"] == 0
 
 
 @pytest.mark.parametrize("example", [*STORYBOOK, *PAPER], ids=lambda e: e.title)

@@ -14,7 +14,9 @@ from p2p_app.components.timeline import Timeline
 
 NAMES = ("source", "edit")
 TEXTS = ("source: a house", "edit: a castle")
-BOARDS = sorted({file.stem for file in FOLDER.glob("*.js")} - {"common", "brush", "help", "links", "retry"})
+BOARDS = sorted(
+    {file.stem for file in FOLDER.glob("*.js")} - {"common", "brush", "help", "links", "retry", "stage"}
+)
 
 
 def test_every_component_lies_beside_its_script() -> None:

@@ -830,9 +830,9 @@ def test_any_two_edits_can_be_compared(handlers: Handlers) -> None:
     begun(handlers)
     last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
     done = last(handlers.edit(wish(handlers, 9.0, **boards("a red house on a hill"))))
-    both = last(handlers.compare(wish(handlers, 9.0, history=History.clean({"against": 0}))))
+    both = last(handlers.compare(wish(handlers, 9.0, history=History.clean({"against": 1}))))
     session = handlers.sessions.get("me")
-    assert both["picture"][0] == session.history[0].path and both["history"]["against"] == 0
+    assert both["picture"][0] == session.history[1].path and both["history"]["against"] == 1
     assert CASTLE in said(both)
     assert (
         last(handlers.compare(wish(handlers, 9.0, history=History.clean({}))))["picture"][0]
@@ -857,14 +857,14 @@ def test_every_edit_is_kept_and_says_its_settings(handlers: Handlers) -> None:
                 wish(handlers, n + 1.0, **boards(CASTLE, desk=desk, timeline=timeline, region=region))
             )
         )
-    items = done["history"]["items"]
+    items = done["history"]["items"][1:]  # after the source
     assert len(items) == 20, "edits in quick succession don't replace each other"
     title = items[0]["title"]
     assert title.startswith(CASTLE)
     for part in ("snowy 1.50", "red muted", "layout 0\u20132", "shape off", "region castle"):
         assert part in title
     assert len({item["title"] for item in items}) == 20
-    assert len(History.clean(done["history"])["items"]) == 20
+    assert len(History.clean(done["history"])["items"]) == 21
 
 
 def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers: Handlers) -> None:
@@ -883,9 +883,9 @@ def test_loading_the_page_again_brings_the_history_and_the_levers_back(handlers:
     assert all(item["src"].startswith("data:image/jpeg") for item in back["history"]["items"])
     cold = last(handlers.compare(wish(handlers, 9.0, "again", history=History.clean({"against": 0}))))
     assert cold["line"]["kind"] == "error" and "loaded again" in said(cold)
-    recalled = last(handlers.recall(wish(handlers, 4.0, "again", history=History.clean({"clicked": 0}))))
-    assert session.result.image.tobytes() == first and recalled["history"]["current"] == 0
-    assert len(recalled["history"]["items"]) == 2
+    recalled = last(handlers.recall(wish(handlers, 4.0, "again", history=History.clean({"clicked": 1}))))
+    assert session.result.image.tobytes() == first and recalled["history"]["current"] == 1
+    assert [item["kind"] for item in recalled["history"]["items"]] == ["source", "edit", "edit"]
 
 
 def test_what_a_tab_keeps_is_bounded(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
