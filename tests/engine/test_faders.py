@@ -189,7 +189,7 @@ def test_what_is_no_map_times_values_is_no_source(
 ) -> None:
     result = eps.edit(source, Edit(CASTLE, **change))
     for ask in (result.as_source, lambda: result.attention("castle")):
-        with pytest.raises(BadInput, match="leaves no maps"):
+        with pytest.raises(BadInput, match="has no maps"):
             ask()
 
 
