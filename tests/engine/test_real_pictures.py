@@ -250,6 +250,7 @@ def test_keep_pixels_is_true_or_false(value: Any) -> None:
 
 
 def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> None:
+    sources = []  # kept, because what is recorded of a source goes with it
     for method, parts in (("direct", 2), ("null_text", 3)):
         run = p2p.inverting(picture, PROMPT, method=method, steps=STEPS, guidance_scale=SCALE)
         seen = []
@@ -258,6 +259,7 @@ def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> Non
                 seen.append(next(run))
             except StopIteration as stop:
                 assert isinstance(stop.value, Source)
+                sources.append(stop.value)
                 break
         indices = [s.index for s in seen]
         assert list(dict.fromkeys(indices)) == list(range(1, parts * STEPS + 1)) == sorted(set(indices))
