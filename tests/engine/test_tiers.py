@@ -235,7 +235,8 @@ def test_files_go_with_their_engine_and_those_of_dead_processes(tmp_path: Path) 
     for folder in (dead, alive, elsewhere):
         folder.mkdir(parents=True)
     p2p = engine(tmp_path, TIERS["disk"])
-    made(p2p)
+    source = made(p2p)  # kept, because its files go with it
+    assert source.steps == N
     assert not dead.exists() and alive.exists() and elsewhere.exists()
     assert len(list(cache.rglob("*.safetensors"))) == N
     p2p.cache.disk.close()  # type: ignore[union-attr]
