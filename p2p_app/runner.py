@@ -207,6 +207,9 @@ class Runner:
         session.answer = key, time.monotonic(), update["line"]
         yield update
         give_back()
+        if session.outdated(clock):  # a fader is dragged on: nobody saves this picture
+            return
+        yield self._takeaways(session, reading, result)
         if reading.controls.desk.picked is not None:
             yield {"look": first_look(self.engine, session, self.reading(session))}
 
@@ -215,10 +218,6 @@ class Runner:
         recipe = result.recipe().to_dict()
         before = session.sources()
         source, controls = result.source, reading.controls
-        name = "-".join(controls.prompt.lower().split())[:40]
-        name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
-        file = write_png(session.path(f"{name}.png"), pictures.enlarged(result.image), result.recipe())
-        card = write_card(result, session.path(f"{name}-card.jpg"))
         shown = pictures.shown(result.image, session.path("after.png"))
         session.result, session.result_source, session.result_path = result, None, shown
         session.remember(
@@ -244,6 +243,17 @@ class Runner:
             "storage": save_page(session, controls.desk, recipe),
             "timeline": controls.timeline.replace(run=run),
             "history": history_value(session),
+            "download": gr.update(interactive=False),  # until `_takeaways` has written this picture's
+            "card": gr.update(interactive=False),
+        }
+
+    def _takeaways(self, session: Session, reading: Reading, result: Result) -> Update:
+        """The files to take away: the picture with its recipe, and its card."""
+        name = "-".join(reading.controls.prompt.lower().split())[:40]
+        name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
+        file = write_png(session.path(f"{name}.png"), pictures.enlarged(result.image), result.recipe())
+        card = write_card(result, session.path(f"{name}-card.jpg"))
+        return {
             "download": gr.update(value=str(file), interactive=True),
             "card": gr.update(value=str(card), interactive=True),
         }

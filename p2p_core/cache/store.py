@@ -10,6 +10,7 @@ import torch
 
 from ..attention import AttentionLayer, AttentionRecord, map_sites
 from ..compose import compose
+from ..contexts import plain
 from ..errors import BadSource, BadSteps, shown
 from ..injection import AttentionContext
 from ..model.conditioning import StepInputs, self_limit
@@ -37,6 +38,7 @@ class AttentionStore:
         self.model, self.cache = model, cache
         self._samplers: dict[tuple[str, int, str], Sampler] = {}
 
+    @plain()
     def sampler(self, steps: int, name: str = "ddim") -> Sampler:
         """The model's sampler of a name ("auto": the model's usual one) for a number of steps, its timesteps
         on the device. It is the scheduler's that the pipeline has now.

@@ -418,7 +418,8 @@ def test_fits_the_screen(
 
 def test_closing_the_tab_frees_what_it_held(chromium: Any, app: tuple[str, float], folder: Path) -> None:
     def held_by_visitors() -> set[Path]:  # os.walk passes over a folder that goes while it looks
-        return {Path(at, name) for at, names, _ in os.walk(folder) for name in names if name.startswith("p2p-")}
+        found = (Path(at, name) for at, names, _ in os.walk(folder) for name in names)
+        return {path for path in found if path.name.startswith("p2p-")}
 
     before = held_by_visitors()
     desk = Desk(chromium, app[0])
