@@ -62,7 +62,7 @@ class Engine:
 
     @property
     def bundled(self) -> bool:
-        return self.model == "storybook"
+        return self.model in ("storybook", "storybook-base")
 
     @property
     def name(self) -> str:

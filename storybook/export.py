@@ -14,14 +14,20 @@ from .unet import scheduler
 LIMIT = 40 << 20
 
 
-def write(run: Path, out: Path) -> int:
-    """Write the pipeline. Returns its size in bytes; raises `ValueError` above 40 MB."""
+def write(run: Path, out: Path, unet: str = "unet") -> int:
+    """Write the pipeline. unet: the run's folder of the UNet, or of a student of it. Returns its size in bytes; raises `ValueError` above 40 MB."""
     half = torch.float16
+    vae, network = (
+        AutoencoderKL.from_pretrained(run / "vae"),
+        UNet2DConditionModel.from_pretrained(run / unet),
+    )
+    for part in (vae, network):
+        part.register_to_config(_name_or_path="")  # where the run lies is nobody's business
     pipe = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(run / "vae").to(half),
+        vae=vae.to(half),
         text_encoder=CLIPTextModel.from_pretrained(run / "text_encoder").to(half),
         tokenizer=CLIPTokenizer.from_pretrained(run / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(run / "unet").to(half),
+        unet=network.to(half),
         scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -1,8 +1,8 @@
 """Train the bundled model from scratch: `python -m storybook.train`.
 
 Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae (its encoder), latents,
-unet, decoder (with a critic, also from latents as the UNet makes them), export. Not among the usual ones are
-guided and fast, which teach a UNet of one row and of few steps, and carry, for a run whose tokenizer is older
+unet, decoder (with a critic, also from latents as the UNet makes them), guided (a UNet of one row), export.
+Not among the usual ones are fast, which teaches a UNet of few steps, and carry, for a run whose tokenizer is older
 than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps
 its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can
 simply be given again after a stop.
@@ -21,7 +21,8 @@ from . import distill, drawings, export, latents, soft, tokenizer, train_decoder
 from .common import Run
 
 FAST_STEPS = 8
-STAGES = ("tokenizer", "pictures", "vae", "latents", "unet", "decoder", "export")
+MODELS = {"storybook_base": "unet", "storybook": "guided"}  # bundled model: its UNet's folder in the run
+STAGES = ("tokenizer", "pictures", "vae", "latents", "unet", "decoder", "guided", "export")
 STUDENTS = {"guided": None, "fast": FAST_STEPS}  # stage: the steps that its student is taught
 CARRY = "carry"  # not of a training from scratch: a newer tokenizer under the text encoder that is there
 # What a machine's minutes are best spent on. "cpu": two cores, overnight. "gpu": one large GPU and the cores
@@ -45,7 +46,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--run", type=Path, default=Path("runs/storybook"), help="folder for all work data")
-    parser.add_argument("--out", type=Path, default=Path("assets/storybook"), help="where export writes")
+    parser.add_argument(
+        "--out", type=Path, default=Path("assets"), help="where export writes storybook and storybook_base"
+    )
     parser.add_argument("--stages", default=",".join(STAGES), help="comma-separated")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--bf16", default="auto", choices=("auto", "yes", "no"))
@@ -79,8 +82,8 @@ def main() -> None:
     bf16 = args.bf16 == "yes" or (args.bf16 == "auto" and fast_bf16(device))
     run: Path = args.run
     for stage in args.stages.split(","):
-        if stage not in (*STAGES, *STUDENTS, CARRY):
-            parser.error(f"stages are {', '.join((*STAGES, *STUDENTS, CARRY))}; got {stage}")
+        if stage not in (known := dict.fromkeys((*STAGES, *STUDENTS, CARRY))):
+            parser.error(f"stages are {', '.join(known)}; got {stage}")
         minutes = {"vae": args.vae_minutes, "unet": args.unet_minutes, "decoder": args.decoder_minutes}
         minutes |= dict.fromkeys(STUDENTS, args.distill_minutes)
         clock = Run(run, stage, minutes[stage]) if stage in minutes else None
@@ -123,7 +126,8 @@ def main() -> None:
                 part=max(1, args.part // 4), seed=args.seed, bf16=bf16, softened=made,
             )  # fmt: skip
         elif stage == "export":
-            export.write(run, args.out)
+            for name, network in MODELS.items():
+                export.write(run, args.out / name, network)
 
 
 def fast_bf16(device: torch.device) -> bool:
