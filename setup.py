@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 # The bundled files lie in the repository's assets; installed, in the package that finds them.
-BUNDLED = {f"p2p_core.assets.{name}": f"assets/{name}" for name in ("storybook", "storybook_base", "pictures")}
+FOLDERS = ("storybook", "storybook_base", "pictures")
+BUNDLED = {f"p2p_core.assets.{name}": f"assets/{name}" for name in FOLDERS}
 
 setup(packages=[*find_packages(include=["p2p_core*", "p2p_app*"]), *BUNDLED], package_dir=BUNDLED)

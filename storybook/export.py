@@ -15,7 +15,8 @@ LIMIT = 40 << 20
 
 
 def write(run: Path, out: Path, unet: str = "unet") -> int:
-    """Write the pipeline. unet: the run's folder of the UNet, or of a student of it. Returns its size in bytes; raises `ValueError` above 40 MB."""
+    """Write the pipeline with the UNet in the run's folder of that name. Returns its size in bytes; raises
+    `ValueError` above 40 MB."""
     half = torch.float16
     vae, network = (
         AutoencoderKL.from_pretrained(run / "vae"),

@@ -2,10 +2,10 @@
 
 Stages, each resumable and seeded: tokenizer, pictures (drawings on the disk), vae (its encoder), latents,
 unet, decoder (with a critic, also from latents as the UNet makes them), guided (a UNet of one row), export.
-Not among the usual ones are fast, which teaches a UNet of few steps, and carry, for a run whose tokenizer is older
-than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage keeps
-its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command can
-simply be given again after a stop.
+Not among the usual ones are fast, which teaches a UNet of few steps, and carry, for a run whose tokenizer is
+older than the code's. The autoencoder begins as that of an earlier model, and so may the UNet. Every stage
+keeps its checkpoint and a JSON-lines log in the run's folder; a stage that is done is skipped, so the command
+can simply be given again after a stop.
 """
 
 from __future__ import annotations

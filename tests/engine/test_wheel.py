@@ -65,7 +65,9 @@ def test_it_holds_the_packages_their_files_and_nothing_else(wheel: Path) -> None
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in names} == {"p2p_core", "p2p_app"}
     folders = {f"{name}/": f"{name}/" for name in ("p2p_core", "p2p_app")}
-    folders |= {f"assets/{name}/": f"p2p_core/assets/{name}/" for name in ("storybook", "storybook_base", "pictures")}
+    folders |= {
+        f"assets/{name}/": f"p2p_core/assets/{name}/" for name in ("storybook", "storybook_base", "pictures")
+    }
     expected = {
         inside + file.relative_to(ROOT / folder).as_posix()
         for folder, inside in folders.items()
