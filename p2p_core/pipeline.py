@@ -147,6 +147,7 @@ class PromptToPrompt(Savers, Suggesters):
         """`generate` step by step: iterate over the states, then `result` is the source."""
         chosen, size = self.store.sampler(steps, sampler), self.model.latent_size(height, width)
         draws = len(chosen) - 1 if chosen.stochastic else 0
+        self.model.texts.check_unconditional(negative_prompt)
         drawn = noise((1, self.model.channels, *size), check_seed(seed), draws).to(self.device, self.dtype)
         z_T = drawn[:1] if latents is None else self.model.check_latents(latents, size)
         start = Start(
@@ -175,6 +176,7 @@ class PromptToPrompt(Savers, Suggesters):
                 f"got {shown(tuple(path.shape) if isinstance(path, Tensor) else path)}."
             )
         size = (path.shape[-2], path.shape[-1])
+        self.model.texts.check_unconditional(negative_prompt)
         start = Start(
             prompt=self.prompt(prompt),
             negative=self.prompt(negative_prompt),
@@ -231,8 +233,7 @@ class PromptToPrompt(Savers, Suggesters):
         """`invert` step by step: iterate over the states, then `result` is the source."""
         size, factor = self.model.latent_size(height, width), self.model.factor
         method = check_method(method)
-        if self.model.texts.two and method in ("null_text", "negative_prompt"):
-            raise BadInput(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
+        self.model.texts.check_unconditional(negative_prompt, method)
         x, y = center
         request = Picture(
             image=fit_picture(open_picture(picture), (size[0] * factor, size[1] * factor), fit, center),
@@ -288,8 +289,7 @@ class PromptToPrompt(Savers, Suggesters):
         return self.iter_edit_many(source, edits).run(on_step, self.pipe.progress_bar)
 
     def iter_edit_many(self, source: Source, edits: Iterable[Edit]) -> Steps[list[Result]]:
-        """`edit_many` step by step: the state of every step that it computes, in order of their index; then
-        `result`. It can be closed at any time; what was computed is reused."""
+        """`edit_many` step by step: the state of every step it computes, by their index; then `result`."""
         return Steps(self.run_edits(source, [self._plan(source, edit) for edit in check_edits(edits)]))
 
     def _plan(self, source: object, edit: Edit) -> Plan:

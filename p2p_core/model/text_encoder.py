@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedModel, shown
+from ..errors import BadInput, UnsupportedModel, shown
 from ..injection import Projections
 from ..prompt import Prompt
 from .offload import stored_weight
@@ -68,6 +68,18 @@ class TextEncoders:
                     "place in its attention maps."
                 )
         return prompt
+
+    def check_unconditional(self, negative_prompt: object, method: str = "direct") -> None:
+        """Raises `BadInput` for what needs a row that the model does not run, and so would do nothing."""
+        learns = method in ("null_text", "negative_prompt")
+        if self.two and learns:
+            raise BadInput(f"A model with two text encoders is inverted by direct or ddim; got {method}.")
+        if self.reads_guidance and (learns or negative_prompt):
+            raise BadInput(
+                "The model is told its guidance scale and runs no unconditional row; expected no negative "
+                "prompt, and direct or ddim as the method of an inversion; got "
+                f"{shown(negative_prompt) if negative_prompt else method}. storybook-base runs that row."
+            )
 
     def encode(self, prompt: Prompt) -> tuple[Tensor, Tensor | None]:
         """(rows (1, S, d), pooled (1, e) or None) of a prompt."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from p2p_core import Blend, Edit, PromptToPrompt, Source, load_recipe, recipe_of
 from p2p_core import source as source_module
-from p2p_core.errors import BadBlend, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
+from p2p_core.errors import BadBlend, BadInput, BadMethod, BadPicture, BadRecipe, NotEnoughMemory
 from p2p_core.inversion import methods
 from p2p_core.inversion.methods import ddim_path
 from p2p_core.schedulers import make_sampler
@@ -426,8 +426,15 @@ def test_null_text_stops_between_two_passes(p2p: PromptToPrompt, picture: Image.
 def test_a_model_that_reads_its_guidance_has_nothing_to_learn() -> None:
     p2p = PromptToPrompt(tiny.pipeline(time_cond_proj_dim=8), device="cpu")
     small = Image.effect_noise((64, 64), 50).convert("RGB")
-    source = p2p.invert(small, PROMPT, method="null_text", steps=2, guidance_scale=7.5)
-    assert source.unconditional is None
+    for method in ("null_text", "negative_prompt"):
+        with pytest.raises(BadInput, match=rf"unconditional row.*got {method}"):
+            p2p.invert(small, PROMPT, method=method, steps=2)
+    with pytest.raises(BadInput, match=r"unconditional row.*got .blurry"):
+        p2p.invert(small, PROMPT, negative_prompt="blurry", steps=2)
+    with pytest.raises(BadInput, match=r"unconditional row.*got .blurry"):
+        p2p.generate(PROMPT, negative_prompt="blurry", steps=2)
+    source = p2p.invert(small, PROMPT, method="direct", steps=2, guidance_scale=7.5)
+    assert p2p.edit(source, Edit(PROMPT)).image.tobytes() == source.image.tobytes()
 
 
 def test_the_version_is_asked_for_under_the_lock(
