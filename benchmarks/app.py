@@ -1,7 +1,7 @@
 """How the app feels, in numbers: `python -m benchmarks.app`. Needs Chromium and requirements-dev.txt.
 
 Starts `app.py` with the bundled model and drives it in headless Chromium: from a key press on a fader to
-the first changed frame, frames a second while a fader is dragged, the page's weight, and the server's memory
+the first changed frame, frames and finished pictures a second while a fader is dragged, the page's weight, and the server's memory
 after many edits. Writes docs/app.json and docs/app.md.
 """
 
@@ -90,23 +90,25 @@ def presses(page: Any, count: int) -> list[float]:
     return waits
 
 
-def dragging(page: Any, seconds: float) -> float:
-    """Frames a second while a fader is dragged up and down."""
+def dragging(page: Any, seconds: float) -> tuple[float, float]:
+    """Frames, and finished pictures, a second while a fader is dragged up and down."""
     box = page.locator(".fader input:not([disabled])").last.bounding_box()
     x, top, height = box["x"] + box["width"] / 2, box["y"], box["height"]
     page.mouse.move(x, top + height * 0.27)
     page.mouse.down()
+    runs = "() => Number(document.querySelector('.line').dataset.runs)"
     page.evaluate("() => { window.frames_ = []; }")
+    before = page.evaluate(runs)
     begun, n = time.monotonic(), 0
     while time.monotonic() - begun < seconds:
         n += 1
         page.mouse.move(x, top + height * (0.2 + 0.6 * abs((n % 40) / 20 - 1)))
         page.wait_for_timeout(16)
     took = time.monotonic() - begun
-    frames = page.evaluate("() => window.frames_.length")
+    frames, finished = page.evaluate("() => window.frames_.length"), page.evaluate(runs) - before
     page.mouse.up()
     settled(page)
-    return float(frames / took)
+    return frames / took, finished / took
 
 
 def memory(pid: int) -> float:
@@ -144,6 +146,7 @@ def page_text(result: dict[str, Any]) -> str:
         ("key press to first changed frame, median", f"{keys['median']:.0f} ms"),
         (f"the same, 95th percentile of {keys['presses']} presses", f"{keys['95th']:.0f} ms"),
         ("frames a second while dragging a fader", f"{result['frames a second while dragging']:.1f}"),
+        ("finished pictures among them", f"{result['finished pictures a second']:.1f}"),
         ("page weight, all that came until the first picture stood", f"{result['page weight, MB']:.1f} MB"),
         ("until the page is served", f"{result['page served after, s']:.1f} s"),
         (f"server's memory after {held[0][0]} edits", f"{held[0][1]:.0f} MB"),
@@ -180,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         page.evaluate("() => document.querySelector('.board.guide .close')?.click()")
         page.evaluate(WATCH)
         waits = presses(page, args.presses)
-        frames = dragging(page, args.seconds)
+        frames, finished = dragging(page, args.seconds)
         held = many_edits(page, pid, args.edits)
     result = {
         "key to first changed frame, ms": {
@@ -189,6 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "95th": round(sorted(waits)[max(0, round(0.95 * len(waits)) - 1)], 1),
         },
         "frames a second while dragging": round(frames, 1),
+        "finished pictures a second": round(finished, 1),
         "page weight, MB": round(loaded / 1e6, 2),
         "page served after, s": round(waited, 1),
         "server memory, MB": [[n, round(mb)] for n, mb in held],

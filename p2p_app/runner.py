@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
 
-from p2p_core.recipe import write_png
-
 from . import pictures
 from .components.compare import Pair
 from .components.line import line
@@ -28,15 +26,14 @@ from .messages import (
     NO_SOURCE,
     PAGE_FREED,
     chips_value,
-    edit_title,
     notes_of,
     result_line,
     waiting_text,
 )
 from .queue import Turns
-from .session_storage import identity, levers, save_page
-from .sessions import Entry, Kind, Session, Sessions
-from .sheets import write_card
+from .session_storage import remember, save_page
+from .sessions import Kind, Session, Sessions
+from .sheets import takeaways
 from .views import Update, boards, history_value, pair, read_session, shown_pair
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ Updates = Generator[Update, None, None]  # what a handler gives
 T = TypeVar("T")
 MIN_PREVIEW_SECONDS = 0.2  # between two previews; a frame costs about 30 ms on its way
 PREVIEW_REST = 3  # on a slow machine: so many times what the last preview has cost
-THUMB_PIXELS = 72
+MAX_REST_SECONDS = 0.4  # of an edit that is finished although the fader has moved on
 MAX_ECHO_SECONDS = 1.0  # an identical request within this time is ignored: a drag ends with a duplicate
 
 
@@ -193,12 +190,22 @@ class Runner:
                 yield {**update, "line": answer}
                 return
         yield {**update, "line": line("busy", "editing …")}
-        edit = reading.edit
+        yield from self._apply(session, clock, source, reading, key)
+
+    def _apply(self, session: Session, clock: float, source: Source, reading: Reading, key: str) -> Updates:
+        """The run itself, and what comes of it. key: of what is asked for."""
+        prompt, edit = reading.controls.prompt, reading.edit
         if session.exact_edit is not None and session.exact_edit[0] == reading.key:
             edit = session.exact_edit[1]
         run = self.engine.p2p.iter_edit(source, edit)
-        result = yield from self.run_steps(session, run, clock, "editing", session.source_path)
+        result = yield from self.run_steps(
+            session, run, clock, "editing", session.source_path, dragged=prompt
+        )
         if result is None:
+            return
+        if session.dragged_on(clock, prompt):
+            passing = pair(session, session.source_path, pictures.preview(result.image), prompt)
+            yield {"picture": passing, "line": result_line(result)}
             return
         if session.outdated(clock):  # since its last step; the engine keeps what it computed
             yield from self._stopped(session, clock, result.steps_total, result.steps_total)
@@ -209,7 +216,7 @@ class Runner:
         give_back()
         if session.outdated(clock):  # a fader is dragged on: nobody saves this picture
             return
-        yield self._takeaways(session, reading, result)
+        yield takeaways(session, prompt, result)
         if reading.controls.desk.picked is not None:
             yield {"look": first_look(self.engine, session, self.reading(session))}
 
@@ -217,23 +224,10 @@ class Runner:
         """Everything that a finished edit changes on the page."""
         recipe = result.recipe().to_dict()
         before = session.sources()
-        source, controls = result.source, reading.controls
+        controls = reading.controls
         shown = pictures.shown(result.image, session.path("after.png"))
         session.result, session.result_source, session.result_path = result, None, shown
-        session.remember(
-            Entry(
-                source=source,
-                source_path=session.source_path,
-                controls=controls,
-                title=edit_title(reading, source.steps, edited=session.shows_edit),
-                thumb=pictures.data_uri(result.image, THUMB_PIXELS),
-                path=session.result_path,
-                exact_edit=session.exact_edit,
-                recipe=recipe,
-                levers=levers(controls.desk),
-                **identity(recipe, edited=session.shows_edit),
-            )
-        )
+        remember(session, reading, recipe)
         self.sessions.trim(session, before)
         run = RunSteps(computed=result.steps_computed, total=result.steps_total)
         return {
@@ -243,19 +237,8 @@ class Runner:
             "storage": save_page(session, controls.desk, recipe),
             "timeline": controls.timeline.replace(run=run),
             "history": history_value(session),
-            "download": gr.update(interactive=False),  # until `_takeaways` has written this picture's
+            "download": gr.update(interactive=False),  # until `takeaways` has written this picture's
             "card": gr.update(interactive=False),
-        }
-
-    def _takeaways(self, session: Session, reading: Reading, result: Result) -> Update:
-        """The files to take away: the picture with its recipe, and its card."""
-        name = "-".join(reading.controls.prompt.lower().split())[:40]
-        name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
-        file = write_png(session.path(f"{name}.png"), pictures.enlarged(result.image), result.recipe())
-        card = write_card(result, session.path(f"{name}-card.jpg"))
-        return {
-            "download": gr.update(value=str(file), interactive=True),
-            "card": gr.update(value=str(card), interactive=True),
         }
 
     # --- steps --------------------------------------------------------------------------------------
@@ -268,15 +251,22 @@ class Runner:
         doing: str,
         before: str | None,
         kind: Kind = "edit",
+        dragged: str | None = None,
     ) -> Generator[Update, None, T | None]:
         """A run of the engine with previews. Its result, or None if the page wants something else.
 
-        before: file of the picture that stands beside the previews; None: the preview itself.
+        before: file of the picture that stands beside the previews; None: the preview itself. dragged: an
+        edit's prompt; while its faders move on, a run that is soon done goes to its end.
         """
         index = total = 0
         due = 0.0  # when the next preview is
         try:
-            while not session.outdated(clock, kind):
+            while not session.outdated(clock, kind) or (
+                dragged is not None
+                and session.dragged_on(clock, dragged)
+                and index > 0
+                and (total - index) * (self.engine.step_seconds or 1) <= MAX_REST_SECONDS
+            ):
                 state = next(run, None)
                 if state is None:
                     return run.result

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from .components.desk import DeskValue
+from .controls import Reading
+from .messages import edit_title
+from .pictures import data_uri
 from .sessions import Entry, Session
 
+THUMB_PIXELS = 72
 MAX_CHARACTERS = 1_500_000  # browsers give a tab about five million
 
 
@@ -27,6 +31,26 @@ def identity(recipe: Mapping[str, Any], *, edited: bool) -> dict[str, str]:
     made = json.dumps([recipe["source"], edits], sort_keys=True)
     kind = "source" if not edited else "edit" if len(edits) == 1 else "branch"
     return {"key": hashlib.sha256(made.encode()).hexdigest()[:24], "kind": kind}
+
+
+def remember(session: Session, reading: Reading, recipe: dict[str, Any]) -> None:
+    """The picture that the session shows goes into its history."""
+    source, result, edited = session.source, session.result, session.shows_edit
+    assert source is not None and result is not None
+    session.remember(
+        Entry(
+            source=source,
+            source_path=session.source_path,
+            controls=reading.controls,
+            title=edit_title(reading, source.steps, edited=edited),
+            thumb=data_uri(result.image, THUMB_PIXELS),
+            path=session.result_path,
+            exact_edit=session.exact_edit,
+            recipe=recipe,
+            levers=levers(reading.controls.desk),
+            **identity(recipe, edited=edited),
+        )
+    )
 
 
 def save_page(session: Session, desk: DeskValue, recipe: Mapping[str, Any]) -> str:

@@ -129,6 +129,12 @@ class Session:
         }
         return newest[kind] > clock or self.stopped_at >= clock
 
+    def dragged_on(self, clock: float, prompt: str) -> bool:
+        """True if a run of `clock` is outdated by another edit of the same source to the same prompt alone:
+        a fader is dragged on, and the picture of where it was still shows where it goes."""
+        same = self.controls is not None and self.controls.prompt == prompt
+        return same and self.wanted_at > clock > max(self.renewed_at, self.stopped_at)
+
     def halted(self, clock: float) -> bool:
         """True if the page said stop, and nothing after it."""
         return self.stopped_at >= max(clock, self.wanted_at)

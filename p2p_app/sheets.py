@@ -6,12 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gradio as gr
 from PIL import Image, ImageDraw, ImageFont
+
+from p2p_core.recipe import write_png
 
 from .pictures import enlarged
 
 if TYPE_CHECKING:
     from p2p_core import Result
+
+    from .sessions import Session
+    from .views import Update
 
 INK, QUIET, ACCENT, LINE = "#222222", "#6f685e", "#e25229", "#d9d3c7"
 PAPER = "#faf7f1"
@@ -153,6 +159,18 @@ def write_card(result: Result, path: Path) -> Path:
     )
     image.save(path, quality=92)
     return path
+
+
+def takeaways(session: Session, prompt: str, result: Result) -> Update:
+    """Writes what a page offers of an edit to take away: the picture with its recipe, and its card."""
+    name = "-".join(prompt.lower().split())[:40]
+    name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
+    file = write_png(session.path(f"{name}.png"), enlarged(result.image), result.recipe())
+    written = write_card(result, session.path(f"{name}-card.jpg"))
+    return {
+        "download": gr.update(value=str(file), interactive=True),
+        "card": gr.update(value=str(written), interactive=True),
+    }
 
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

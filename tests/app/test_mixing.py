@@ -331,6 +331,40 @@ def test_the_same_wish_again_clears_a_preview(handlers: Handlers, monkeypatch: p
     assert said(echo) == said(done) and echo["picture"] == done["picture"]
 
 
+@pytest.mark.parametrize(("step_seconds", "finished"), [(0.001, True), (10.0, False)])
+def test_a_fader_dragged_on_lets_a_run_end_that_is_soon_done(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch, step_seconds: float, finished: bool
+) -> None:
+    """Its picture is shown in passing: the history, the file to save and the tab keep what they had."""
+    previews(monkeypatch)
+    begun(handlers)
+    session = handlers.sessions.get("me")
+    kept = session.result, len(session.history)
+    handlers.engine.step_seconds = step_seconds
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red": 1.5}})))
+    until(run, "step 2 of")
+    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red": 2.0}})))
+    seen = list(run)
+    assert bool(seen) == finished
+    if finished:
+        assert seen[-1]["line"]["kind"] == "done" and seen[-1]["picture"].is_preview
+        assert not {"history", "storage", "download"} & seen[-1].keys()
+    assert (session.result, len(session.history)) == kept
+
+
+def test_stop_ends_a_dragged_run_at_its_next_step(
+    handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    previews(monkeypatch)
+    begun(handlers)
+    handlers.engine.step_seconds = 0.001
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red": 1.5}})))
+    until(run, "step 2 of")
+    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red": 2.0}})))
+    handlers.stop(wish(handlers, 3.0))
+    assert last(run)["line"]["kind"] == "stopped"
+
+
 @pytest.mark.parametrize("how", ["stop", "error", "empty", "explore", "paste"])
 def test_an_abandoned_preview_gives_way_to_the_picture(
     handlers: Handlers, monkeypatch: pytest.MonkeyPatch, how: str
