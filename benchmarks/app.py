@@ -1,8 +1,8 @@
 """How the app feels, in numbers: `python -m benchmarks.app`. Needs Chromium and requirements-dev.txt.
 
 Starts `app.py` with the bundled model and drives it in headless Chromium: from a key press on a fader to
-the first changed frame, frames and finished pictures a second while a fader is dragged, the page's weight, and the server's memory
-after many edits. Writes docs/app.json and docs/app.md.
+the first changed frame, frames and finished pictures a second while a fader is dragged, the page's weight,
+and the server's memory after many edits. Writes docs/app.json and docs/app.md.
 """
 
 from __future__ import annotations

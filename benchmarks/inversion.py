@@ -357,7 +357,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--closer", type=int, default=8, help="pictures that also come back in --timed-steps")
     parser.add_argument("--timed-steps", type=int, default=50)
-    parser.add_argument("--model", default="storybook")
+    parser.add_argument("--model", default="storybook-base")
     parser.add_argument("--rows", type=Path, default=ROOT / "runs" / "inversion", help="where rows are kept")
     parser.add_argument("--part", type=part_of, help="only measure this part, such as 1/2; no page")
     parser.add_argument("--report", action="store_true", help="measure no more pictures, only make the page")

@@ -57,7 +57,7 @@ NAMES = ("storybook", *RANDOM)
 def load(name: str, **options: Any) -> tuple[PromptToPrompt, str]:
     """A model and a sentence on its weights. options: those of `PromptToPrompt`."""
     if name == "storybook":
-        p2p, weights = PromptToPrompt.from_pretrained("storybook", **options), "the bundled weights"
+        p2p, weights = PromptToPrompt.from_pretrained("storybook-base", **options), "storybook-base's weights"
     elif name in RANDOM:
         p2p = PromptToPrompt(random_pipeline(name, options.get("dtype"), options.get("device")), **options)
         weights = f"{RANDOM[name][2]}'s UNet with random weights, text encoder and VAE stand-ins"

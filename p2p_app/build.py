@@ -38,7 +38,7 @@ def build_app(engine: Engine, limits: Limits = LOCAL) -> Blocks:
         title="prompt → prompt", fill_width=True, analytics_enabled=False, delete_cache=(3600, 7200)
     ) as blocks:
         hello = "The model is loading." + (" The first picture comes by itself." if engine.bundled else "")
-        page = build_page(examples, engine.guidance, engine.status(), hello)
+        page = build_page(examples, engine.guidance, engine.status(), hello, engine.rows)
         api = Api(engine, sessions, handlers.runner.turns, blocks.has_left)
         add_api(api, engine.guidance)  # before the wiring: the endpoints get the names they ask for
         wire(blocks, page, handlers)

@@ -65,6 +65,11 @@ class Engine:
         return self.model in ("storybook", "storybook-base")
 
     @property
+    def rows(self) -> int:
+        """Rows of the UNet in a step of a picture: one for the bundled model, which is told its guidance."""
+        return 1 if self.model == "storybook" else 2
+
+    @property
     def name(self) -> str:
         """The model's, without the folder that it lies in."""
         return self.model.rstrip("/").rsplit("/", 1)[-1]

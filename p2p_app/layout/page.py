@@ -44,8 +44,11 @@ class Page(SourceCard, EditCard, HoldCards, TabsBelow):
         return {getattr(self, name): value for name, value in update.items()}
 
 
-def build_page(examples: Sequence[Example], guidance: float, status: dict[str, str], hello: str) -> Page:
-    """Lay out the page inside the current `gr.Blocks`. hello: what the line says first."""
+def build_page(
+    examples: Sequence[Example], guidance: float, status: dict[str, str], hello: str, rows: int = 2
+) -> Page:
+    """Lay out the page inside the current `gr.Blocks`. hello: what the line says first. rows: of the UNet in
+    a step; with one there is nothing that needs an unconditional row."""
     first = examples[0]
     boards = first_boards(first)
     parts: dict[str, Any] = {"status": header(status)}
@@ -53,7 +56,7 @@ def build_page(examples: Sequence[Example], guidance: float, status: dict[str, s
     with gr.Row(elem_id="main"):
         parts["guide"] = Guide({"steps": steps}, elem_id="guide")
         cards = (
-            source_card(examples, guidance),
+            source_card(examples, guidance, rows),
             edit_card(first.prompt, boards["chips"], hello),
             side_card(),
             desk_card(boards["desk"]),

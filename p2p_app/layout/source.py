@@ -11,7 +11,7 @@ from ..components.compare import Compare
 from ..components.examples import Examples
 from ..components.picture import Picture
 from ..examples import YOURS, Example
-from ..tabs.your_picture import FITS, HINT, METHODS
+from ..tabs.your_picture import FITS, HINT, METHODS, ONE_ROW
 from ..views import examples_value
 from .parts import Parts, card, prompt_box, title
 
@@ -43,7 +43,7 @@ class SourceCard:
     yours_examples: Examples
 
 
-def source_card(examples: Sequence[Example], guidance: float) -> Parts:
+def source_card(examples: Sequence[Example], guidance: float, rows: int) -> Parts:
     """The fields of `SourceCard`."""
     first = examples[0]
     with card("source"):
@@ -53,8 +53,8 @@ def source_card(examples: Sequence[Example], guidance: float) -> Parts:
                     first.source, "source-prompt", "Source prompt", "describe the picture to start from", 2, 3
                 )
             with gr.Tab("Your picture", id="yours", elem_id="yours-tab") as yours_tab:
-                yours = your_picture()
-        settings = source_settings(first, guidance)
+                yours = your_picture(rows)
+        settings = source_settings(first, guidance, rows)
         generate = gr.Button("Generate", variant="primary", elem_id="generate", elem_classes="words-only")
         invert = gr.Button("Invert", variant="primary", elem_id="invert", elem_classes="yours-only")
         title("Try", "try")
@@ -73,7 +73,7 @@ def source_card(examples: Sequence[Example], guidance: float) -> Parts:
     }
 
 
-def your_picture() -> Parts:
+def your_picture(rows: int) -> Parts:
     """The inside of the tab: the picture, its description, how it is inverted."""
     with gr.Row(elem_id="yours-pictures"):
         picture = Picture(
@@ -93,7 +93,8 @@ def your_picture() -> Parts:
         "", "yours-prompt", "What it shows", "say what it shows, all that you want to edit", 2, 3
     )
     with gr.Row(elem_id="yours-how"):
-        method = gr.Dropdown([*METHODS], value="direct", label="method", elem_id="yours-method", min_width=40)
+        known = [name for name in METHODS if rows > 1 or name in ONE_ROW]
+        method = gr.Dropdown(known, value="direct", label="method", elem_id="yours-method", min_width=40)
         fit = gr.Dropdown([*FITS], value="crop", label="fit", elem_id="yours-fit", min_width=40)
     with gr.Row(elem_id="yours-crop", visible=False) as crop:
         x, y = (
@@ -122,7 +123,7 @@ def your_picture() -> Parts:
     }
 
 
-def source_settings(first: Example, guidance: float) -> Parts:
+def source_settings(first: Example, guidance: float, rows: int) -> Parts:
     """Seed, steps, guidance and the negative prompt."""
     with gr.Row(elem_id="settings"):
         with gr.Row(elem_id="seed-row", elem_classes="words-only"):
@@ -130,6 +131,6 @@ def source_settings(first: Example, guidance: float) -> Parts:
             dice = gr.Button("\u2684", elem_id="dice", min_width=0)
         steps = gr.Number(first.steps, label="steps", precision=0, elem_id="steps", min_width=40)
         scale = gr.Number(guidance, label="guidance", elem_id="guidance", min_width=40)
-    with gr.Accordion("negative prompt", open=False, elem_id="negative-fold"):
+    with gr.Accordion("negative prompt", open=False, elem_id="negative-fold", visible=rows > 1):
         negative = prompt_box("", "negative", "Negative prompt", "what the picture should not show", 1, 3)
     return {"seed": seed, "dice": dice, "steps": steps, "guidance": scale, "negative": negative}

@@ -29,19 +29,19 @@ METHODS = {  # as the page says them -> the engine's name, UNet rows a step, wha
     "negative prompt": ("negative_prompt", 3, "quick and close"),
     "DDIM": ("ddim", 3, "the paper's own way; guidance leads it away from the picture"),
 }
+ONE_ROW = ("direct", "DDIM")  # those that need no unconditional row
 FITS = {"crop": "crop", "pad": "pad"}
 HINT = "Name all that you want to edit: the thing, its colour, the place, the weather."
 NO_PICTURE = "There is no picture yet. Drop one, paste it, or take one."
 COMES_BACK = ("your picture", "your picture as the model gives it back")
-ROWS = 2  # of the UNet in a step of a generated picture
 
 
-def method_note(method: str, step_seconds: float | None, steps: int) -> str:
-    """What a method is like, and about how long it takes here."""
+def method_note(method: str, step_seconds: float | None, steps: int, rows_a_step: int = 2) -> str:
+    """What a method is like, and about how long it takes here, by what a step of a picture takes."""
     _, rows, text = METHODS.get(method, METHODS["direct"])
     if step_seconds is None:
         return f"{text}."
-    return f"{text}, about {seconds(max(0.1, rows / ROWS * steps * step_seconds))} here."
+    return f"{text}, about {seconds(max(0.1, rows / rows_a_step * steps * step_seconds))} here."
 
 
 class YourPictureTab:
@@ -58,7 +58,8 @@ class YourPictureTab:
     def _note(self, method: str, steps: Any) -> str:
         """About the method, and what a good description holds."""
         count = steps if isinstance(steps, (int, float)) else DEFAULT_STEPS
-        return f"{method_note(method, self.runner.engine.step_seconds, int(count))} {HINT}"
+        engine = self.runner.engine
+        return f"{method_note(method, engine.step_seconds, int(count), engine.rows)} {HINT}"
 
     @reports_errors
     def choose_picture(self, wish: Wish) -> Updates:
@@ -88,7 +89,7 @@ class YourPictureTab:
             return
         method, rows, _ = METHODS.get(values["yours_method"], METHODS["direct"])
         size = engine.p2p.default_size
-        self.runner.sessions.limits.check({"steps": values["steps"]}, size, pictures=rows / ROWS)
+        self.runner.sessions.limits.check({"steps": values["steps"]}, size, pictures=rows / engine.rows)
         states = engine.p2p.iter_invert(
             picture,
             text,

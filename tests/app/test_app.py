@@ -355,6 +355,23 @@ def test_a_handler_without_news_empties_nothing() -> None:
     assert list(update) == [page.line]
 
 
+@pytest.mark.parametrize(
+    ("model", "rows", "methods"),
+    [
+        ("storybook", 1, ["direct", "DDIM"]),
+        ("storybook-base", 2, ["direct", "null-text", "negative prompt", "DDIM"]),
+    ],
+)
+def test_a_model_of_one_row_is_offered_nothing_that_needs_two(
+    model: str, rows: int, methods: list[str]
+) -> None:
+    assert Engine(model).rows == rows
+    with gr.Blocks():
+        page = build_page(STORYBOOK, 5.0, {}, "", rows)
+    assert [name for name, _ in page.yours_method.choices] == methods
+    assert page.negative.parent.visible == (rows == 2)
+
+
 def test_the_page_is_built_without_torch() -> None:
     """Importing torch and diffusers takes most of the start: the page is served before that."""
     build = "import sys, p2p_app; p2p_app.build_app(p2p_app.Engine()); "

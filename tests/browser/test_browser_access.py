@@ -78,12 +78,6 @@ def test_the_main_loop_needs_no_scrolling_in_any_state(
     desk.wait_for_new(before)
     states["a lane of its own for a word"] = spill(desk), below(desk)
 
-    desk.page.click("#negative-fold button")
-    desk.page.wait_for_selector("#negative :is(textarea, input)")
-    desk.page.wait_for_timeout(400)
-    states["the negative prompt"] = spill(desk), below(desk)
-    desk.page.click("#negative-fold button")
-
     tab(desk, "Your picture")
     desk.page.locator("#yours-examples .example").first.wait_for(timeout=PATIENCE)
     states["the tab for a picture"] = spill(desk), below(desk)
@@ -326,7 +320,7 @@ def test_only_the_end_of_a_run_is_read_out(desk: Desk) -> None:
 def test_signs_have_names_and_controls_have_help(desk: Desk) -> None:
     assert desk.page.get_by_role("button", name="another seed").count() == 1
     for part in (
-        "#seed input", "#steps input", "#guidance input", "#negative-fold > button", "#dice", "#apply",
+        "#seed input", "#steps input", "#guidance input", "#dice", "#apply",
         "#download", "#generate",
     ):  # fmt: skip
         assert len(desk.page.locator(part).first.get_attribute("title") or "") > 15, part
