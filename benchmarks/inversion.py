@@ -39,9 +39,9 @@ from .inversion_report import figure, page
 from .measures import ssim
 from .tasks import Setting, Task, tasks
 
-METHODS = ("ddim", "negative_prompt", "direct", "null_text")
-UNGUIDED = ("ddim", "direct")  # those that differ without an unconditional row
-GENERATED = "generated"  # pictures, beside the four methods
+METHODS = ("ddim", "negative_prompt", "direct", "aligned", "null_text")
+UNGUIDED = ("ddim", "direct", "aligned")  # those that differ without an unconditional row
+GENERATED = "generated"  # pictures, beside the methods
 GUIDANCES = (1.0, 3.0, 7.5)
 SHOWN = 7.5  # the guidance scale of the figure, of the closer look and of what is asked
 FIGURE_ROWS = 8
@@ -163,7 +163,7 @@ def measure(
     fitted = [edits for edits in todo if edits[0].number < null_text]
     jobs = []
     for guidance in reversed(GUIDANCES):
-        quick = UNGUIDED if guidance == 1 else METHODS[:3]
+        quick = UNGUIDED if guidance == 1 else METHODS[:-1]
         jobs += [(edits, method, guidance) for edits in todo for method in quick]
         if guidance == SHOWN:
             jobs += [(edits, GENERATED, guidance) for edits in todo]

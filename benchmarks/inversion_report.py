@@ -12,7 +12,13 @@ from PIL import Image
 
 from storybook.captions import caption
 
-NAMES = {"ddim": "DDIM", "negative_prompt": "negative prompt", "null_text": "null-text", "direct": "direct"}
+NAMES = {
+    "ddim": "DDIM",
+    "negative_prompt": "negative prompt",
+    "null_text": "null-text",
+    "direct": "direct",
+    "aligned": "aligned",
+}
 HEAD = """# Real pictures, by four ways of inversion
 
 Made by `python -m benchmarks.inversion`; the same command gives this page again. {pictures} drawings of

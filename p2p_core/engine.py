@@ -86,8 +86,7 @@ class Engine:
         return known
 
     def version(self) -> str:
-        """The model's version. When it changes (a LoRA, say) what edits had computed is forgotten; what was
-        recorded of sources stays what it was, and edits of them run with the model as it is."""
+        """The model's version. When it changes, edits' states are forgotten; what sources recorded stays."""
         with self.lock:
             before, self._last_version = self._last_version, self.model.version()
             if before != self._last_version:
@@ -111,24 +110,26 @@ class Engine:
         """Run and record a source: yields its states, returns it."""
         begun, sampler = time.perf_counter(), start.sampler
         key, dm = start.key(id(self.model), self.version()), start.dm(self.model)
+        with self.lock:
+            self.gone.clear()
+            held = self.cache.steps(key)  # recorded before: a stop half way takes nothing away
         if len(start.path) == 1:
             steps = record(dm, start.prompt, start.path)
+        elif start.aligned and held == len(sampler):  # recorded as it was inverted
+            steps = iter(())
         else:
             batch = min(PATH_BATCH, self._edits_at_once(start.size, rows=1))
             steps = record_path(dm, start.prompt, start.path, batch=batch)
         states: list[StepState] = []
-        with self.lock:
-            self.gone.clear()
-            done = self.cache.steps(key) > 0  # recorded before: stopping half way takes nothing away
         try:
             for state in self.locked(self._caching(key, steps)):
                 states.append(state)
                 yield state
-            done = True
+            held = len(sampler)
         finally:
-            if not done:  # stopped half way, so nobody can name this source
+            if not held:  # stopped half way, so nobody can name this source
                 self.gone.add(key)
-        latents = torch.cat([start.path[:1], *(state.latents for state in states)])
+        latents = torch.cat([start.path[:1], *(state.latents for state in states)]) if states else start.path
         clean = [state.denoised for state in states[:-1] if state.denoised is not None]
         return Source(
             prompt=start.prompt,
@@ -146,6 +147,7 @@ class Engine:
             unconditional=start.unconditional,
             sampler=sampler.name,
             noise=start.step_noise,
+            ahead=start.ahead,
             denoised=torch.cat(clean) if sampler.history and clean else None,
             solver=sampler,
         )
@@ -166,15 +168,15 @@ class Engine:
             sampler=self.store.solver(source),
             unconditional=negative if source.unconditional is None else source.unconditional,
             step_noise=source.noise,
+            ahead=source.ahead,
         )
 
     def run_edits(self, source: Source, plans: Sequence[Plan]) -> Generator[StepState, None, list[Result]]:
         """Edits of a source as a tree: yields the state of each step that it runs, returns the results."""
         begun, dm = time.perf_counter(), self.dm(source)
         known = [self._states.longest_prefix(source, plan) for plan in plans]
-        rows = 2 if self.model.guided(source.guidance_scale) else 1
         step = partial(self.edit_step, source, dm=dm)
-        batch = self._edits_at_once(source.latent_size, rows=rows)
+        batch = self._edits_at_once(source.latent_size, rows=1 + self.model.guided(source.guidance_scale))
         states, computed = yield from run_tree(source, plans, known, step, batch=batch)
         return [
             self._result(source, plan, state, count, begun)

@@ -206,8 +206,8 @@ class PromptToPrompt(Savers, Suggesters):
 
         picture: a path, bytes, a PIL image or an array, as `open_picture` takes it; cropped around
         `center` (x, y in 0..1) or padded to the size. prompt: what it shows; only what it names can be
-        edited. method: "direct", "null_text", "negative_prompt" or "ddim", see `inversion.methods`. sampler:
-        "auto" or "ddim". on_step: called with each `StepState` of the way to noise and back.
+        edited. method: one of `inversion.methods.METHODS`, which that module explains. sampler: "auto" or
+        "ddim". on_step: called with each `StepState` of the way to noise and back.
         """
         return self.iter_invert(
             picture, prompt, method=method, steps=steps, guidance_scale=guidance_scale,

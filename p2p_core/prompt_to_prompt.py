@@ -11,7 +11,7 @@ Steps are counted by i from 0, the noisiest. Several edits of one source are one
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,7 +27,8 @@ from .sampler import Sampler, guide
 from .source import Source
 from .steps import StepState
 
-Recorded = Generator[tuple[StepState, AttentionRecord], None, None]  # z_{t-1} and M_t, for each step
+Recorded = Iterator[tuple[StepState, AttentionRecord]]  # z_{t-1} and M_t, for each step
+Found = tuple[Tensor | None, Tensor | None]  # a blend's own maps: where its words are, and where not
 Maps = AttentionRecord | None  # M_t, None where no edit reads it
 
 
@@ -36,13 +37,15 @@ class DM:
     """The diffusion model as Algorithm 1 calls it: one step of text encoder, UNet, guidance and sampler.
 
     unconditional: the negative prompt, or (N, S, d), an embedding for each step in its place. step_noise:
-    (N - 1, C, h, w), what a stochastic sampler adds in each step but the last.
+    (N - 1, C, h, w), what a stochastic sampler adds in each step but the last. ahead: (N, C, h, w), how far
+    ahead of its latents each step asks the UNet: aligned inversion, see `inversion.methods`.
     """
 
     inputs: StepInputs
     sampler: Sampler
     unconditional: Prompt | Tensor
     step_noise: Tensor | None = None
+    ahead: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -64,11 +67,13 @@ class DM:
 
         x_0: the clean latents, for samplers that look one step back.
         """
-        unconditional = self.unconditional
-        row = unconditional[i, None] if isinstance(unconditional, Tensor) else unconditional
+        row = self.unconditional
+        text = self.inputs.rows(row[i, None] if isinstance(row, Tensor) else row, prompts)
         noise = None if self.step_noise is None else self.step_noise[i : i + 1]
-        out = self.inputs.model.predict(z, self.sampler.timesteps[i], self.inputs.rows(row, prompts), context)
-        return self.sampler.step(z, guide(out, len(z), self.inputs.guidance_scale), i, x_0, noise)
+        at = z if self.ahead is None else z + self.ahead[i]
+        out = self.inputs.model.predict(at, self.sampler.timesteps[i], text, context)
+        asked = None if self.ahead is None else at
+        return self.sampler.step(z, guide(out, len(z), self.inputs.guidance_scale), i, x_0, noise, asked)
 
 
 @torch.no_grad()
@@ -89,6 +94,7 @@ def record_path(dm: DM, prompt: Prompt, path: Tensor, *, batch: int) -> Recorded
     """
     for first in range(0, len(dm), batch):
         z = path[first : min(first + batch, len(dm))]
+        z = z if dm.ahead is None else z + dm.ahead[first : first + len(z)]
         context, conditioning = dm.inputs.recording(len(z)), dm.inputs.text([prompt] * len(z))
         times = dm.sampler.timesteps[first : first + len(z)]
         out = dm.inputs.model.predict(z, times, conditioning, context)
@@ -129,26 +135,19 @@ def edit_step(
         # A copy, not a view: a state that is cached must not keep its whole batch alive.
         z_r, x_r = (y[r, None].clone() if n > 1 else y for y in (z, x_0))
         new = replace(state, index=i + 1, latents=z_r, denoised=x_r, reused=False)
-        after.append(_blend(dm, source, maps, blends[r], new, context, r) if r in blends else new)
+        found = context.collected.get((r, 0)), context.collected.get((r, 1))
+        after.append(_blend(dm, source, maps, blends[r], new, found) if r in blends else new)
     return after
 
 
-def _blend(
-    dm: DM,
-    source: Source,
-    maps: Maps,
-    blend: BlendStep,
-    state: StepState,
-    context: AttentionContext,
-    row: int,
-) -> StepState:
+def _blend(dm: DM, source: Source, maps: Maps, blend: BlendStep, state: StepState, found: Found) -> StepState:
     """Local blend: outside the words' region z*_{t-1} becomes z_{t-1}.
 
     The clean latents are blended too: a multistep sampler's update is linear pixel by pixel, so outside the
     mask the state stays exactly the source's.
     """
-    layers, target, subtract = dm.map_layers, *(context.collected.get((row, group)) for group in (0, 1))
-    sums = add_up(state.sums, blend, maps, target, subtract, layers, layers[0].grid(dm.latent))
+    layers = dm.map_layers
+    sums = add_up(state.sums, blend, maps, *found, layers, layers[0].grid(dm.latent))
     if blend.threshold is None:  # the blend has not begun
         return replace(state, sums=sums)
     drawn = None if blend.mask is None else dm.inputs.drawn(blend.mask)

@@ -72,17 +72,26 @@ class Sampler:
         return any(self.c_noise)
 
     def step(
-        self, x_t: Tensor, out: Tensor, i: int, x_0_before: Tensor | None = None, noise: Tensor | None = None
+        self,
+        x_t: Tensor,
+        out: Tensor,
+        i: int,
+        x_0_before: Tensor | None = None,
+        noise: Tensor | None = None,
+        asked: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(x_prev, x_0): step i from the latents x_t and the network's guided output, all (B, C, h, w).
 
         x_0_before: x_0 of step i - 1, needed where `c_prev[i]` is not 0. noise: needed where `c_noise[i]` is
-        not 0, (B or 1, C, h, w).
+        not 0, (B or 1, C, h, w). asked: the latents that `out` is the answer to, if others than x_t: what it
+        says of the noise is read there. That undoes `step_back` where the answers are the same.
         """
         dtype = x_t.dtype
         if self.upcasts:
             x_t, out = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (x_t, out))
-        eps, x_0 = self._eps_and_x_0(x_t, out, i)
+        eps, x_0 = self._eps_and_x_0(x_t if asked is None else asked, out, i)
+        if asked is not None and self.alpha[i] > 0:  # At pure noise there is only the network's own x_0.
+            x_0 = (x_t - (1 - self.alpha[i]) ** 0.5 * eps) / self.alpha[i] ** 0.5
         if self.clip is not None:
             x_0 = x_0.clamp(-self.clip, self.clip)
         x_prev = self.c_x0[i] * x_0 + self.c_eps[i] * eps

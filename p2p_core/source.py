@@ -83,7 +83,8 @@ class Source(Lifetime):
 
     latents: (N + 1, C, h, w), z_T first. unconditional: (N, S, d), an embedding for each step in place of the
     negative prompt's, or None. noise: (N - 1, C, h, w), what a stochastic sampler adds in each step, to edits
-    too; denoised: (N - 1, C, h, w), each step's clean latents where the sampler looks back; else None.
+    too; denoised: (N - 1, C, h, w), each step's clean latents where the sampler looks back; ahead:
+    (N, C, h, w), how far ahead of its latents each step asks (aligned inversion); else None.
     Made by `generate`, `invert`, or by `Result.as_source`. What is recorded of it is freed with it, or at the
     end of a `with` statement.
     """
@@ -105,6 +106,7 @@ class Source(Lifetime):
     sampler: str = "ddim"
     noise: Tensor | None = field(default=None, repr=False)
     denoised: Tensor | None = field(default=None, repr=False)
+    ahead: Tensor | None = field(default=None, repr=False)
     inversion: Inversion | None = field(default=None, repr=False)
     solver: Sampler | None = field(default=None, repr=False)  # what it was sampled with
 
@@ -116,8 +118,13 @@ class Source(Lifetime):
     @property
     def nbytes(self) -> int:
         """Bytes held for this source: its latents and its recorded queries and keys."""
-        paths = (self.latents, self.noise, self.denoised)
+        paths = (self.latents, self.noise, self.denoised, self.ahead)
         return sum(x.nbytes for x in paths if x is not None) + self.engine.cache.size(self.key)
+
+    def asked(self, i: int) -> Tensor:
+        """(1, C, h, w), the latents at which step i asks the UNet."""
+        z = self.latents[i, None]
+        return z if self.ahead is None else z + self.ahead[i]
 
     def state(self, k: int) -> StepState:
         """The source's own state after k steps, `state(0)` the noise that it starts from."""

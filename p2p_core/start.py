@@ -20,7 +20,8 @@ class Start:
 
     path: z_T (1, C, h, w), or the whole path (N + 1, C, h, w) that the source is pinned to. seed: of z_T;
     None: the caller gave the latents. unconditional: (N, S, d), an embedding for each step in the negative
-    prompt's place. step_noise: (N - 1, C, h, w), of a stochastic sampler.
+    prompt's place. step_noise: (N - 1, C, h, w), of a stochastic sampler. aligned: the path's steps ask the
+    UNet where the next one arrives, as the inversion that made the path did.
     """
 
     prompt: Prompt
@@ -31,6 +32,12 @@ class Start:
     seed: int | None = None
     unconditional: Tensor | None = None
     step_noise: Tensor | None = None
+    aligned: bool = False
+
+    @property
+    def ahead(self) -> Tensor | None:
+        """(N, C, h, w), how far ahead of its latents each step asks, or None."""
+        return self.path[1:] - self.path[:-1] if self.aligned else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -44,11 +51,16 @@ class Start:
             sampler=self.sampler,
             unconditional=self.negative if self.unconditional is None else self.unconditional,
             step_noise=self.step_noise,
+            ahead=self.ahead,
         )
 
     def key(self, *model: object) -> str:
-        """Names all that the source depends on. model: what tells its model and weights apart."""
-        texts = (self.prompt.ids, self.negative.ids, self.guidance_scale)
+        """Names all that the source depends on. model: what tells its model and weights apart.
+
+        An aligned path follows from its end, so that its source has a name before the path is known.
+        """
+        texts = (self.prompt.ids, self.negative.ids, self.guidance_scale, self.aligned)
+        path = self.path[-1:] if self.aligned else self.path
         return key_of(
-            *model, *texts, self.size, self.sampler.numbers, self.path, self.step_noise, self.unconditional
+            *model, *texts, self.size, self.sampler.numbers, path, self.step_noise, self.unconditional
         )

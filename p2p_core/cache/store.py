@@ -97,7 +97,7 @@ class AttentionStore:
                 maps = self.of(parent, i, needed(step, size), inputs)
                 context.injection = inputs.injection(maps, [step], parent.prompt)
         t = self.solver(source).timesteps[i]
-        self.model.predict(source.latents[i, None], t, inputs.text([source.prompt]), context)
+        self.model.predict(source.asked(i), t, inputs.text([source.prompt]), context)
         if context.injection is None:
             return context.recorded
         return compose(context.injection.record, context.recorded, step, inputs.mixes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -63,12 +64,27 @@ def invert(
     stored = learned or (store.get(path_key, paths) if store else None)
     if learns and not learned:
         check_memory(model, picture.size)  # before anything is computed for nothing
-    total = N * (1 + (not stored) + (learns and not learned))
+    aligned = picture.method == "aligned"  # whose source is recorded on the way to noise
+    total = N * ((not aligned) + (not stored) + (learns and not learned)) or N
 
+    start = partial(
+        Start,
+        prompt=prompt,
+        negative=negative,
+        sampler=sampler,
+        guidance_scale=picture.guidance_scale,
+        aligned=aligned,
+    )
     if stored:
         path = stored["path"].to(model.device, model.dtype)
     else:
-        path = yield from _part(engine.locked(ddim_steps(model, sampler, z_0, prompt)), 0, total)
+        key = start(path=z_0).key(id(model), engine.version())
+        keep = partial(engine.cache.keep, key) if aligned else None
+        try:
+            path = yield from _part(engine.locked(ddim_steps(model, sampler, z_0, prompt, keep)), 0, total)
+        except GeneratorExit:  # stopped half way, so nobody can name what was recorded
+            engine.gone.add(key)
+            raise
         if store:
             store.put(path_key, {"path": path})
     unconditional: Tensor | None = None
@@ -82,15 +98,9 @@ def invert(
     elif picture.method == "negative_prompt":
         with engine.lock:
             unconditional = model.embed(prompt).expand(N, -1, -1)
-    start = Start(
-        prompt=prompt,
-        negative=negative,
-        sampler=sampler,
-        guidance_scale=picture.guidance_scale,
-        path=path if picture.method == "direct" else path[:1],
-        unconditional=unconditional,
-    )
-    source: Source = yield from _part(engine.run_source(start), total - N, total)
+    pinned = picture.method in ("direct", "aligned")
+    begin = start(path=path if pinned else path[:1], unconditional=unconditional)
+    source: Source = yield from _part(engine.run_source(begin), total - N, total)
     # Direct inversion ends where the picture began, so its picture is the autoencoder's own.
     decoded = source.image if torch.equal(source.latents[-1:], z_0) else engine.decode(z_0)
     report = Inversion(

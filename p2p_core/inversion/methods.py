@@ -8,11 +8,14 @@
   which is what null-text comes to for a perfect model.
 - `direct` (Ju et al. 2024, section 4): the source is pinned to the path at every step; a target runs from
   z_T with the empty embedding.
+- `aligned`: as `direct`, and every step asks the UNet where the inversion asked it, at z_i + (z_{i+1} - z_i)
+  of the source: its answers there are the inversion's own, so they are recorded on the way to noise, and a
+  target that is asked so too meets the source's path (DirectEdit's direct alignment, for DDIM).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -20,16 +23,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attention import AttentionRecord
 from ..errors import BadInput, NotEnoughMemory, shown
 from ..injection import AttentionContext
 from ..memory import free_bytes
+from ..model.conditioning import StepInputs
 from ..model.model import Model
 from ..model.unet_attention import installed
 from ..prompt import Prompt
 from ..sampler import Sampler, guide
 from ..steps import Steps, StepState
 
-METHODS = ("direct", "null_text", "negative_prompt", "ddim")
+METHODS = ("direct", "aligned", "null_text", "negative_prompt", "ddim")
+Keep = Callable[[int, AttentionRecord], object]
 MIN_CHECKPOINTED_PIXELS = 48 * 48  # of the latents: larger ones compute activations again to save memory
 MAX_INNER_STEPS = 10  # of Adam, for each step's embedding (Mokady et al. 2023, section 4)
 MIN_LOSS_SCALE = 2.0**-8  # below this, float16 gradients underflow to zero
@@ -59,16 +65,21 @@ def ddim_path(model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt) -> Te
 
 
 def ddim_steps(
-    model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt
+    model: Model, sampler: Sampler, z_0: Tensor, prompt: Prompt, keep: Keep | None = None
 ) -> Generator[StepState, None, Tensor]:
-    """`ddim_path` as a generator: yields a state for each step up, returns the path."""
+    """`ddim_path` as a generator: yields a state for each step up, returns the path.
+
+    keep: called with each step and what it recorded, where that is wanted.
+    """
     path, N = [z_0], len(sampler)
-    context = partial(AttentionContext, conditional=1, latent=(z_0.shape[-2], z_0.shape[-1]))
-    text = model.text([prompt], context().latent)
+    inputs = StepInputs(model, (z_0.shape[-2], z_0.shape[-1]), guidance_scale=1.0)
     for i in reversed(range(N)):
+        context = inputs.recording() if keep else AttentionContext(conditional=1, latent=inputs.size)
         with torch.no_grad():
-            out = model.predict(path[-1], sampler.timesteps[i], text, context())
+            out = model.predict(path[-1], sampler.timesteps[i], inputs.text([prompt]), context)
             path.append(sampler.step_back(path[-1], out, i))
+        if keep:
+            keep(i, context.recorded)
         yield StepState(index=N - i, total=N, latents=path[-1])
     return torch.cat(path[::-1])
 

@@ -358,8 +358,8 @@ def test_a_handler_without_news_empties_nothing() -> None:
 @pytest.mark.parametrize(
     ("model", "rows", "methods"),
     [
-        ("storybook", 1, ["direct", "DDIM"]),
-        ("storybook-base", 2, ["direct", "null-text", "negative prompt", "DDIM"]),
+        ("storybook", 1, ["direct", "aligned", "DDIM"]),
+        ("storybook-base", 2, ["direct", "aligned", "null-text", "negative prompt", "DDIM"]),
     ],
 )
 def test_a_model_of_one_row_is_offered_nothing_that_needs_two(

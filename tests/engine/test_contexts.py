@@ -40,7 +40,7 @@ def runs(p2p: PromptToPrompt) -> list[torch.Tensor]:
     again = p2p.edit(result.as_source(), Edit("a red castle on a big hill at night"))
     assert source.attention("house").max() > 0
     found = [source.latents, result.latents, again.latents]
-    for method in ("direct", "null_text", "negative_prompt", "ddim"):
+    for method in ("direct", "aligned", "null_text", "negative_prompt", "ddim"):
         inverted = p2p.invert(PICTURE, HOUSE, method=method, steps=2)
         found += [inverted.latents, p2p.edit(inverted, CASTLE).latents]
     return found

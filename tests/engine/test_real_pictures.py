@@ -29,7 +29,7 @@ PROMPT, TARGET = "a red house on a hill", "a red castle on a hill"
 # float32 noise grows over the steps of a random network: 1e-7 in z_T is 1e-4 after five of them. It grows
 # with the guidance scale too, so that what is compared to 1e-4 has the gentler one.
 STEPS, SCALE, GENTLE = 3, 4.0, 2.0
-METHODS = ("direct", "null_text", "negative_prompt", "ddim")
+METHODS = ("direct", "aligned", "null_text", "negative_prompt", "ddim")
 
 
 @pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
@@ -48,7 +48,7 @@ def picture(p2p: PromptToPrompt) -> Image.Image:
 
 
 class Literal:
-    """The four methods written down with explicit schedules and diffusers' own UNet call."""
+    """The methods written down with explicit schedules and diffusers' own UNet call."""
 
     def __init__(self, p2p: PromptToPrompt, picture: Image.Image) -> None:
         self.pipe = p2p.pipe
@@ -100,6 +100,18 @@ class Literal:
         eps, x_0 = self.read(x, low + GENTLE * (self.out(x, i, text) - low), self.a[i])
         return self.b[i] ** 0.5 * x_0 + (1 - self.b[i]) ** 0.5 * eps
 
+    @torch.no_grad()
+    def aligned(self, path: list[torch.Tensor], text: torch.Tensor) -> torch.Tensor:
+        """The target's last latents where every step asks as far ahead as the inversion did."""
+        x = path[0]
+        for i, (a, b) in enumerate(zip(self.a, self.b, strict=True)):
+            at = x + path[i + 1] - path[i]
+            low = self.out(at, i, self.empty)
+            eps, x_0 = self.read(at, low + GENTLE * (self.out(at, i, text) - low), a)
+            x_0 = (x - (1 - a) ** 0.5 * eps) / a**0.5 if a else x_0
+            x = b**0.5 * x_0 + (1 - b) ** 0.5 * eps
+        return x
+
     def null_text(self, path: list[torch.Tensor]) -> list[torch.Tensor]:
         x, own, found = path[0], self.empty, []
         for i in range(STEPS):
@@ -142,11 +154,13 @@ def test_each_method_is_the_literal_one(p2p: PromptToPrompt, picture: Image.Imag
     elif method == "negative_prompt":
         own = [literal.text] * STEPS
         assert relative(source.unconditional, torch.cat(own)) < 1e-6
-    latents = path if method == "direct" else literal.run(path[0], literal.text, own)
+    latents = path if method in ("direct", "aligned") else literal.run(path[0], literal.text, own)
     assert relative(source.latents, torch.cat(latents)) < 1e-4
     plain = p2p.edit(source, Edit(TARGET, cross_steps=0, self_steps=0))
-    target = literal.run(path[0], literal.embed(TARGET), own)
-    assert relative(plain.latents, target[-1][0]) < 1e-4
+    target = literal.run(path[0], literal.embed(TARGET), own)[-1]
+    if method == "aligned":
+        target = literal.aligned(path, literal.embed(TARGET))
+    assert relative(plain.latents, target[0]) < 1e-4
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,6 +192,39 @@ def test_direct_comes_back_as_the_autoencoder_has_it(p2p: PromptToPrompt, pictur
     assert np.array_equal(np.asarray(report.picture), np.asarray(picture))
     worse = p2p.invert(picture, PROMPT, method="ddim", steps=STEPS).inversion
     assert worse.psnr_vae < 99 and worse.psnr_ceiling == report.psnr_ceiling
+
+
+def test_aligned_asks_once_a_step_and_meets_the_picture_unpinned(
+    p2p: PromptToPrompt, picture: Image.Image, tmp_path: Path
+) -> None:
+    """Its source is recorded on the way to noise; without guidance the prompt's own run ends where it began,
+    but for what the step from pure noise forgets."""
+    asked: list[int] = []
+    count = p2p.pipe.unet.register_forward_pre_hook(lambda _, values: asked.append(len(values[0])))
+    try:
+        source = p2p.invert(picture, PROMPT, method="aligned", steps=STEPS, guidance_scale=1)
+    finally:
+        count.remove()
+    assert sum(asked) == STEPS and source.inversion.psnr_vae == 99
+    start = source.state(1) if p2p.pipe.scheduler.config.rescale_betas_zero_snr else source.state(0)
+    same, state = p2p.plan(PROMPT, Edit(PROMPT, weights={"hill": 1.0}), steps=STEPS), start
+    for _ in range(start.index, STEPS):
+        (state,) = p2p.edit_step(source, [same], [state])
+    assert relative(state.latents, source.latents[-1:]) < 1e-4
+    edit = Edit(TARGET, cross_steps=0.5)
+    result = p2p.edit(source, edit)
+    loaded = p2p.load_source(source.save(tmp_path / "picture.safetensors"))
+    p2p.forget_edits()
+    assert relative(p2p.edit(loaded, edit).latents, result.latents) < 1e-4
+
+
+def test_an_aligned_inversion_that_is_stopped_leaves_nothing(p2p: PromptToPrompt) -> None:
+    held = p2p.cache.nbytes
+    run = p2p.iter_invert(Image.effect_noise((64, 64), 60).convert("RGB"), PROMPT, method="aligned", steps=4)
+    next(run)
+    assert p2p.cache.nbytes > held
+    run.close()
+    assert p2p.cache.nbytes == held
 
 
 def test_null_text_follows_the_path_better_than_none(p2p: PromptToPrompt, picture: Image.Image) -> None:
@@ -283,7 +330,7 @@ def test_progress_and_stopping(p2p: PromptToPrompt, picture: Image.Image) -> Non
 def test_without_an_unconditional_row_three_methods_are_one(
     p2p: PromptToPrompt, picture: Image.Image
 ) -> None:
-    """At guidance 1 only `direct` differs; the benchmark measures the others once."""
+    """At guidance 1 only the pinned ones differ; the benchmark measures the others once."""
     edit = Edit(TARGET, cross_steps=0.6, self_steps=0.4)
     found = {}
     for method in METHODS:
