@@ -53,6 +53,7 @@ def result_line(result: Result) -> dict[str, Any]:
         f"*{result.steps_computed}",
         f" of {result.steps_total} steps, {result.steps_reused} reused — {source_memory(source)}",
     ]
+    parts += [f" — {note}" for note in source.notes]
     if result.mask is not None:
         parts.append(f" — region covers {float(result.mask.mean()):.0%} of the picture")
     return line("done", *parts, edited=True) | tab | {"fold": 1}

@@ -40,6 +40,7 @@ class Sampler:
     prediction: str  # "epsilon", "v_prediction" or "sample"
     clip: float | None = None  # x_0 is clipped to -clip..clip
     start: float = 1.0  # scale of the noise that a run starts from
+    note: str = ""  # what it stands in for, for people
     upcasts: bool = True  # half precision is computed in float32, as diffusers' schedulers but DDIM do
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from .sampler import Coefficients, Sampler
 
 Config = Mapping[str, Any]
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
+DPMPP_2M = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
 
 
 def make_sampler(config: Config, steps: int, name: str = "ddim") -> Sampler:
@@ -61,13 +62,42 @@ def sampler_name(name: object, config: Config, scheduler: str = "") -> str:
     """The sampler that `name` stands for. Raises `BadInput`.
 
     "auto": the one of the model's own scheduler, by the name of its class, or DDIM if there is none.
+    Raises `UnsupportedModel` where a model with that scheduler may be made for it alone.
     """
     if name == "auto":
+        if scheduler == "TCDScheduler" or str(config.get("algorithm_type")).startswith("sde-"):
+            raise UnsupportedModel(
+                f"The model's scheduler is {_own(scheduler, config)}, which no sampler here equals, and its "
+                f"model may be made for it alone. Name a sampler, 'ddim' say, or set pipe.scheduler."
+            )
         distilled = "original_inference_steps" in config  # LCM
         return "lcm" if distilled else SAMPLER_OF_SCHEDULER.get(scheduler, "ddim")
     if isinstance(name, str) and name in SAMPLERS:
         return name
     raise BadInput(f"sampler is auto or one of {', '.join(SAMPLERS)}; got {shown(name)}.")
+
+
+def sampler_note(name: object, config: Config, scheduler: str) -> str:
+    """What "auto" has put in the place of the model's own scheduler; "" where that is its own."""
+    own = {"DDIMScheduler": "ddim", **SAMPLER_OF_SCHEDULER}.get(scheduler)
+    chosen = sampler_name(name, config, scheduler)
+    if name != "auto" or (chosen == own and not _other_settings(scheduler, config)):
+        return ""
+    return (
+        f"The model's scheduler is {_own(scheduler, config)}; {chosen} stands in for it on its noise levels."
+    )
+
+
+def _other_settings(scheduler: str, config: Config) -> dict[str, Any]:
+    """The settings of a DPM-Solver that make it another one than `dpmpp_2m`."""
+    ours = DPMPP_2M if scheduler == "DPMSolverMultistepScheduler" else {}
+    return {name: config[name] for name, value in ours.items() if config.get(name, value) != value}
+
+
+def _own(scheduler: str, config: Config) -> str:
+    """The scheduler by its class and what is unusual in it."""
+    others = ", ".join(f"{name} {value}" for name, value in _other_settings(scheduler, config).items())
+    return f"{scheduler} ({others})" if others else scheduler
 
 
 def check_scheduler(scheduler: Any) -> None:
@@ -103,8 +133,7 @@ def _ddim(config: Config, N: int) -> Sampler:
 
 
 def _dpmpp_2m(config: Config, N: int) -> Sampler:
-    settings = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
-    scheduler = _spaced(DPMSolverMultistepScheduler, {**config, **settings}, N)
+    scheduler = _spaced(DPMSolverMultistepScheduler, {**config, **DPMPP_2M}, N)
     cfg, sigmas = scheduler.config, [float(s) for s in scheduler.sigmas]
     first_order_end = (
         cfg.euler_at_final or (cfg.lower_order_final and N < 15) or cfg.final_sigmas_type == "zero"

@@ -116,6 +116,11 @@ class Source(Lifetime):
         return self.latents.shape[-2], self.latents.shape[-1]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as the model has it, for people."""
+        return (self.solver.note,) if self.solver is not None and self.solver.note else ()
+
+    @property
     def nbytes(self) -> int:
         """Bytes held for this source: its latents and its recorded queries and keys."""
         paths = (self.latents, self.noise, self.denoised, self.ahead)

@@ -17,7 +17,7 @@ from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import StepPlan, check_steps
 from ..sampler import Sampler
-from ..schedulers import check_scheduler, make_sampler, sampler_name
+from ..schedulers import check_scheduler, make_sampler, sampler_name, sampler_note
 from ..source import Layers, Source
 from .tiers import TieredCache
 
@@ -47,11 +47,12 @@ class AttentionStore:
         """
         scheduler = self.model.pipe.scheduler
         config, kind = scheduler.config, type(scheduler).__name__
-        key = (sampler_name(name, config, kind), check_steps(steps), f"{kind} {dict(config)}")
+        note = sampler_note(name, config, kind)
+        key = (sampler_name(name, config, kind), check_steps(steps), f"{kind} {dict(config)} {note}")
         if key not in self._samplers:
             check_scheduler(scheduler)
             made = make_sampler(config, key[1], key[0])
-            self._samplers[key] = replace(made, timesteps=made.timesteps.to(self.model.device))
+            self._samplers[key] = replace(made, timesteps=made.timesteps.to(self.model.device), note=note)
         return self._samplers[key]
 
     def solver(self, source: Source) -> Sampler:

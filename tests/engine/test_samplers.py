@@ -324,3 +324,66 @@ def test_schedulers_of_other_diffusions_are_refused(scheduler: Any) -> None:
         PromptToPrompt(pipe)
     with pytest.raises(errors.UnsupportedModel, match=type(scheduler).__name__):
         p2p.generate(HOUSE, steps=2)
+
+
+# --- schedulers that are replaced say so ------------------------------------------------------------------
+
+LAST = {"final_sigmas_type": "sigma_min"}  # which those without ++ want
+OWN: list[tuple[str, dict[str, Any], str]] = [
+    ("DDIMScheduler", {}, "ddim"),
+    ("DPMSolverMultistepScheduler", {}, "dpmpp_2m"),
+    ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "dpmpp_2m"),
+    ("EulerDiscreteScheduler", {}, "euler"),
+    ("EulerAncestralDiscreteScheduler", {}, "euler_ancestral"),
+    ("LCMScheduler", {}, "lcm"),
+]
+REPLACED: list[tuple[str, dict[str, Any], str]] = [
+    *((name, {}, "ddim") for name in ("PNDMScheduler", "DDPMScheduler", "UniPCMultistepScheduler")),
+    *((name, {}, "ddim") for name in ("DEISMultistepScheduler", "HeunDiscreteScheduler")),
+    ("LMSDiscreteScheduler", {}, "ddim"),
+    *((name, {}, "ddim") for name in ("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler")),
+    ("DPMSolverSinglestepScheduler", {}, "ddim"),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver", **LAST}, "dpmpp_2m"),
+    ("DPMSolverMultistepScheduler", {"solver_order": 3}, "dpmpp_2m"),
+    ("DPMSolverMultistepScheduler", {"solver_order": 1}, "dpmpp_2m"),
+    ("DPMSolverMultistepScheduler", {"solver_type": "heun"}, "dpmpp_2m"),
+]  # fmt: skip
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("TCDScheduler", {}),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver", **LAST}),
+]
+
+
+def with_scheduler(kind: str, more: dict[str, Any]) -> PromptToPrompt:
+    pipe = tiny.pipeline()
+    pipe.scheduler = getattr(diffusers, kind).from_config({**pipe.scheduler.config, **more})
+    return PromptToPrompt(pipe)
+
+
+@pytest.mark.parametrize(("kind", "more", "sampler"), OWN)
+def test_a_models_own_sampler_needs_no_note(kind: str, more: dict[str, Any], sampler: str) -> None:
+    source = with_scheduler(kind, more).generate(HOUSE, steps=3)
+    assert source.sampler == sampler and source.notes == ()
+
+
+@pytest.mark.parametrize(("kind", "more", "sampler"), REPLACED)
+def test_a_scheduler_that_is_replaced_is_named_with_what_stands_in(
+    kind: str, more: dict[str, Any], sampler: str
+) -> None:
+    p2p = with_scheduler(kind, more)
+    source = p2p.generate(HOUSE, steps=3)
+    (note,) = source.notes
+    assert source.sampler == sampler and kind in note and sampler in note
+    assert all(str(value) in note for name, value in more.items() if name != "final_sigmas_type")
+    chosen = p2p.generate(HOUSE, steps=3, sampler=sampler)
+    assert chosen.notes == () and torch.equal(chosen.latents, source.latents)
+    assert p2p.edit(source, Edit("a red castle on a snowy hill at night")).as_source().notes == source.notes
+
+
+@pytest.mark.parametrize(("kind", "more"), REFUSED)
+def test_a_scheduler_that_a_model_may_be_made_for_alone_is_refused(kind: str, more: dict[str, Any]) -> None:
+    p2p = with_scheduler(kind, more)
+    with pytest.raises(errors.UnsupportedModel, match=rf"{kind}.*'ddim' say"):
+        p2p.generate(HOUSE, steps=3)
+    assert p2p.generate(HOUSE, steps=3, sampler="ddim").notes == ()
