@@ -118,10 +118,7 @@ class Session:
         self.stopped_at = max(self.stopped_at, clock)
 
     def outdated(self, clock: float, kind: Kind = "edit") -> bool:
-        """True if a run of `clock` has lost its sense.
-
-        A run that waited may carry the time of the stop itself.
-        """
+        """True if a run of `clock` has lost its sense. A run that waited may have the stop's time."""
         newest = {
             "source": self.renewed_at,
             "edit": self.wanted_at,

@@ -101,16 +101,21 @@ def _run_pairs(
 
 
 def _common_subsequence(a: list[str], b: list[str]) -> list[tuple[int, int]]:
-    """A longest common subsequence as index pairs; ties go to the earliest match."""
+    """A heaviest common subsequence as index pairs; ties go to the earliest match.
+
+    A word weighs as much as it is long, because long words are rare: "an origami chinchilla on a table" keeps
+    the chinchilla of "a chinchilla", not its article.
+    """
     length = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]  # of a[i:], b[j:]
     for i in range(len(a) - 1, -1, -1):
         for j in range(len(b) - 1, -1, -1):
             same = a[i] == b[j]
-            length[i][j] = length[i + 1][j + 1] + 1 if same else max(length[i + 1][j], length[i][j + 1])
+            skipped = max(length[i + 1][j], length[i][j + 1])
+            length[i][j] = max(skipped, length[i + 1][j + 1] + len(a[i])) if same else skipped
     pairs, j = [], 0
     for i, word in enumerate(a):  # the earliest source word wins a tie, and takes its earliest match
         for k in range(j, len(b)):
-            if word == b[k] and 1 + length[i + 1][k + 1] == length[i][j]:
+            if word == b[k] and len(word) + length[i + 1][k + 1] == length[i][j]:
                 pairs.append((i, k))
                 j = k + 1
                 break

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from .errors import BadInput, shown
 from .images.mask import mask_array, mask_text
-from .prompt import KINDS, Kind, word_spans
+from .prompt import KINDS, Kind
 from .weights import MAX_NUMBER, Name, check_weights, is_name, number, read_weights, weights_of_words
+from .words import word_spans
 
 DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
 WEIGHTS_MODES = ("gain", "share")  # of `Edit.weights_mode`

@@ -150,6 +150,7 @@ class Engine:
             ahead=start.ahead,
             denoised=torch.cat(clean) if sampler.history and clean else None,
             solver=sampler,
+            notes=start.notes,
         )
 
     def _caching(self, key: str, steps: Recorded) -> Generator[StepState, None, None]:
@@ -283,9 +284,8 @@ class Engine:
     def check_source(self, source: object) -> Source:
         """A source of this engine. Raises `BadInput`."""
         if not isinstance(source, Source):
-            raise BadInput(
-                f"Expected a Source, as generate() returns it; got {type(source).__name__} ({shown(source)})."
-            )
+            got = f"{type(source).__name__} ({shown(source)})"
+            raise BadInput(f"Expected a Source, as generate() returns it; got {got}.")
         if source.engine is not self:  # type: ignore[comparison-overlap]
             raise BadInput("This Source is another PromptToPrompt's, or unpickled: load_source takes it.")
         return source

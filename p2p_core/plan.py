@@ -21,7 +21,7 @@ from .alignment import Alignment, align
 from .edit import DEFAULT, Edit, Window, check_edit, step_at
 from .errors import BadInput, shown
 from .prompt import Prompt
-from .weights import Name
+from .weights import Name, has_weights
 
 MAX_STEPS = 1000
 Floats = npt.NDArray[np.float32]
@@ -243,10 +243,12 @@ def _blend_step(source: Prompt, target: Prompt, edit: Edit, i: int, N: int) -> B
 
 def _prompt_notes(plan: Plan) -> Iterator[str]:
     for which, prompt in (("source", plan.source), ("target", plan.target)):
-        if prompt.truncated_words:
+        if note := prompt.truncation_note(which):
+            yield note
+        if has_weights(prompt.text):
             yield (
-                f"The {which} prompt is longer than the model's {prompt.length - 2} tokens: "
-                f"{', '.join(prompt.truncated_words)} fell off and has no effect."
+                f"The weights written into the {which} prompt are read as letters: faders are "
+                "Edit.weights, and Edit.from_weighted makes them of such a prompt."
             )
 
 

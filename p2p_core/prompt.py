@@ -6,24 +6,24 @@ Token positions come from the tokenizer's own offsets: decoded tokens are never 
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count, pairwise, takewhile
 from typing import Any, Literal
 
 import numpy as np
 
 from .errors import BadInput, UnknownWord, UnsupportedModel, shown
+from .words import UNSPACED, Bounds, find_phrase, key, split
 
 Kind = Literal["auto", "swap", "refine"]  # how `alignment.align` pairs the words of two prompts
 KINDS: tuple[Kind, ...] = ("auto", "swap", "refine")
 
 MAX_PROMPT_CHARACTERS = 4000  # text encoders read 77 tokens; a tokenizer's time grows with the text
-MAX_LISTED_WORDS = 100  # in a message
+MAX_LISTED_WORDS, MAX_LISTED_CHARACTERS = 100, 40  # in a message, and of each of them
 
 Offsets = list[tuple[int, int]]  # of tokens: start and end in the text, in characters
-Bounds = list[tuple[int, int, bool]]  # of pieces: start, end, whether it is a word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class Piece:
 
     @property
     def key(self) -> str:
-        """The text that two pieces are compared by: case doesn't matter."""
-        return self.text.casefold()
+        """What two pieces are compared by, see `words.key`."""
+        return key(self.text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +81,16 @@ class Prompt:
         # Not truncated here: the tokens past the limit tell which words are lost.
         full = tokenizer(text, return_offsets_mapping=True, truncation=False, verbose=False)
         start_mark, *text_ids, end_mark = full["input_ids"]
+        offsets, more = full["offset_mapping"][1:-1], _more_vectors(tokenizer)
+        if more:  # a word of several vectors owns the tokens of all of them
+            found = [(i, at) for t, at in zip(text_ids, offsets, strict=True) for i in (t, *more.get(t, ()))]
+            text_ids, offsets = [i for i, _ in found], [at for _, at in found]
         fitting = min(len(text_ids), length - 2)
         ids = [start_mark, *text_ids[:fitting], end_mark]
         ids += [tokenizer.pad_token_id] * (length - len(ids))
 
         pieces, truncated_words = [], []
-        for (start, stop, is_word), positions in _place_tokens(text, full["offset_mapping"][1:-1]):
+        for (start, stop, is_word), positions in _place_tokens(text, offsets):
             tokens = tuple(p for p in positions if p <= fitting)
             pieces.append(Piece(text=text[start:stop], span=(start, stop), is_word=is_word, tokens=tokens))
             if is_word and len(tokens) < len(positions):
@@ -97,6 +101,15 @@ class Prompt:
             end=fitting + 1,
             pieces=tuple(pieces),
             truncated_words=tuple(truncated_words),
+        )
+
+    def truncation_note(self, which: str) -> str:
+        """What to say of words that the encoder doesn't read, "" if there are none. which: prompt it is."""
+        if not self.truncated_words:
+            return ""
+        return (
+            f"The {which} prompt is longer than the model's {self.length - 2} tokens: "
+            f"{', '.join(self.truncated_words)} fell off and has no effect."
         )
 
     @property
@@ -132,16 +145,13 @@ class Prompt:
             return (self._check_number(int(name)),)
         if not isinstance(name, str):
             raise UnknownWord(f"A word is named by its text or its number; got {shown(name)}.")
-        phrase = [name[start:stop].casefold() for start, stop, is_word in _split(name) if is_word]
-        keys = [word.text.casefold() for word in self.words]
-        n = len(phrase)
-        starts = [i for i in range(len(keys) - n + 1) if keys[i : i + n] == phrase] if n else []
-        if not starts:
+        found = find_phrase([word.text for word in self.words], name)
+        if not found:
             raise UnknownWord(
                 f"The word {shown(name)} is not in the prompt {shown(self.text)}; "
                 f"its words are: {self._listing()}."
             )
-        return tuple(dict.fromkeys(i + j for i in starts for j in range(n)))  # occurrences may overlap
+        return tuple(dict.fromkeys(n for i, j in found for n in range(i, j + 1)))  # occurrences may overlap
 
     def find(self, name: str | int) -> tuple[int, ...]:
         """Token positions of a word, phrase or word number. Empty only where the prompt was truncated."""
@@ -158,13 +168,25 @@ class Prompt:
         )
 
     def _listing(self) -> str:
-        listed = [f"{n} {w.text}" for n, w in enumerate(self.words[:MAX_LISTED_WORDS])]
+        words = enumerate(self.words[:MAX_LISTED_WORDS])
+        listed = [f"{n} {word.text[:MAX_LISTED_CHARACTERS]}" for n, word in words]
         return ", ".join([*listed, *(["…"] if len(self.words) > MAX_LISTED_WORDS else [])]) or "none"
+
+
+def _more_vectors(tokenizer: Any) -> dict[int, list[int]]:
+    """By the token of a textual inversion of several vectors those of the others, as diffusers names them
+    (`maybe_convert_prompt`): <cat>, <cat>_1, <cat>_2 ..."""
+    known, more = tokenizer.get_added_vocab(), {}
+    for name, token in known.items():
+        if f"{name}_1" in known:
+            following = takewhile(known.__contains__, (f"{name}_{n}" for n in count(1)))
+            more[token] = [known[other] for other in following]
+    return more
 
 
 def _place_tokens(text: str, offsets: Offsets) -> list[tuple[tuple[int, int, bool], list[int]]]:
     """Every piece of the text, as in `Bounds`, with the positions of its tokens, counted from 1."""
-    bounds = _split(text)
+    bounds = _cut_at_tokens(text, split(text), offsets)
     owners = _owners(offsets, bounds)
     # What is white space here but has a token becomes a piece too, so that it can be aligned.
     orphans = {span for span, owner in zip(offsets, owners, strict=True) if owner is None}
@@ -178,28 +200,17 @@ def _place_tokens(text: str, offsets: Offsets) -> list[tuple[tuple[int, int, boo
     return list(zip(bounds, positions, strict=True))
 
 
-def _split(text: str) -> Bounds:
-    """Bounds of the pieces: runs between white space, the punctuation at their ends apart."""
-    pieces = []
-    for run in re.finditer(r"\S+", text):
-        start, stop = run.span()
-        a, b = start, stop
-        while a < b and _is_punctuation(text[a]):
-            a += 1
-        while b > a and _is_punctuation(text[b - 1]):
-            b -= 1
-        parts = ((start, a, False), (a, b, True), (b, stop, False))
-        pieces += [part for part in parts if part[0] < part[1]]
-    return pieces
-
-
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """(start, end) of the words of a text, in their order: of `Prompt.words`, without a tokenizer."""
-    return [(start, stop) for start, stop, is_word in _split(text) if is_word]
-
-
-def _is_punctuation(char: str) -> bool:
-    return unicodedata.category(char).startswith("P")
+def _cut_at_tokens(text: str, bounds: Bounds, offsets: Offsets) -> Bounds:
+    """The same pieces; in scripts without spaces every token is one, for the tokenizer alone knows words."""
+    found: Bounds = []
+    for start, stop, is_word in bounds:
+        cuts = []
+        if UNSPACED.search(text, start, stop):
+            inside = {a for a, _ in offsets if start < a < stop and UNSPACED.search(text, a - 1, a + 1)}
+            cuts = sorted(a for a in inside if not any(b < a < c for b, c in offsets))
+        edges = [start, *cuts, stop]
+        found += [(a, b, is_word) for a, b in pairwise(edges)]
+    return found
 
 
 def _owners(offsets: Offsets, bounds: Bounds) -> list[int | None]:

@@ -109,16 +109,12 @@ class Source(Lifetime):
     ahead: Tensor | None = field(default=None, repr=False)
     inversion: Inversion | None = field(default=None, repr=False)
     solver: Sampler | None = field(default=None, repr=False)  # what it was sampled with
+    notes: tuple[str, ...] = ()  # what is not as was asked, for people
 
     @property
     def latent_size(self) -> tuple[int, int]:
         """(h, w) of the latents."""
         return self.latents.shape[-2], self.latents.shape[-1]
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is not as the model has it, for people."""
-        return (self.solver.note,) if self.solver is not None and self.solver.note else ()
 
     @property
     def nbytes(self) -> int:

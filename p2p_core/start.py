@@ -44,6 +44,12 @@ class Start:
         """(h, w) of the latents."""
         return self.path.shape[-2], self.path.shape[-1]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as it was asked for, for people."""
+        cut = self.negative.truncation_note("negative")
+        return tuple(note for note in (self.sampler.note, cut) if note)
+
     def dm(self, model: Model) -> DM:
         """The model as this source asks it."""
         return DM(

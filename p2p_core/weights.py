@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .errors import BadInput, shown
+from .words import UNSPACED, key
 
 Name = str | int  # a word, a phrase or a word number of a prompt, see `Prompt.find_words`
 MAX_NUMBER, MAX_FLOAT = 10**9, sys.float_info.max  # of words and pixels; of factors
@@ -83,12 +84,16 @@ def weights_of_words(text: str, spans: list[tuple[int, int]], weights: list[floa
         word, factors = text[start:stop], set(weights[start:stop])
         if len(factors) > 1:
             raise BadInput(f"A weight holds for a whole word; got one for a part of {shown(word)}.")
-        first.setdefault(word.casefold(), word)
-        by_word.setdefault(word.casefold(), set()).update(factors)
+        first.setdefault(key(word), word)
+        by_word.setdefault(key(word), set()).update(factors)
     found: dict[Name, float] = {}
     for n, (start, stop) in enumerate(spans):
-        word = text[start:stop].casefold()
+        word = key(text[start:stop])
         if weights[start] != 1:
+            if len(by_word[word]) > 1 and UNSPACED.search(text):
+                raise BadInput(
+                    f"{shown(first[word])} is there with other weights; expected one for all of them."
+                )
             found[first[word] if len(by_word[word]) == 1 else f"#{n}"] = weights[start]
     return found
 

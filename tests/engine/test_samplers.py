@@ -387,3 +387,9 @@ def test_a_scheduler_that_a_model_may_be_made_for_alone_is_refused(kind: str, mo
     with pytest.raises(errors.UnsupportedModel, match=rf"{kind}.*'ddim' say"):
         p2p.generate(HOUSE, steps=3)
     assert p2p.generate(HOUSE, steps=3, sampler="ddim").notes == ()
+
+
+def test_a_negative_prompt_that_is_cut_says_so(eps: PromptToPrompt) -> None:
+    source = eps.generate(HOUSE, steps=2, negative_prompt="blurry " * 60 + "dragon")
+    assert any("negative prompt is longer" in note and "dragon" in note for note in source.notes)
+    assert eps.generate(HOUSE, steps=2, negative_prompt="blurry").notes == ()

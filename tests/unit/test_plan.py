@@ -189,3 +189,11 @@ def test_a_plan_needs_no_model_run(eps: PromptToPrompt) -> None:
     p = eps.plan(HOUSE, Edit(CASTLE), steps=20)
     handle.remove()
     assert not calls and len(p.steps) == 20 and p.steps[0].take.shape == (24, 24)
+
+
+@pytest.mark.parametrize("text", ["a (red:1.3) house", "a red++ house", "a [red] house"])
+def test_weights_written_into_a_prompt_are_letters_and_a_note_says_so(text: str) -> None:
+    plan = make_plan(parse("a red house"), parse(text), Edit(text), 4)
+    assert any("read as letters" in note and "Edit.from_weighted" in note for note in plan.notes)
+    plain = make_plan(parse("a red house"), parse("a blue house"), Edit("a blue house"), 4)
+    assert plain.notes == ()

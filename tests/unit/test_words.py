@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,16 +219,19 @@ def every_subsequence(a: list[str], b: list[str]) -> list[list[tuple[int, int]]]
     return found
 
 
-few = st.lists(st.sampled_from(["red", "big", "cat"]), max_size=5)
+few = st.lists(st.sampled_from(["a", "red", "big", "castle"]), max_size=5)
 
 
 @quick
 @given(few, few)
-def test_words_are_kept_along_a_longest_common_subsequence(source: list[str], target: list[str]) -> None:
-    """The longest; among several the one of the earliest source words, then of the earliest target words."""
-    pairs = min(
-        every_subsequence(source, target), key=lambda p: (-len(p), [i for i, _ in p], [j for _, j in p])
-    )
+def test_words_are_kept_along_a_heaviest_common_subsequence(source: list[str], target: list[str]) -> None:
+    """That of most letters; of several the one of the earliest source words, then of the earliest target
+    words."""
+
+    def order(pairs: list[tuple[int, int]]) -> Any:
+        return -sum(len(source[i]) for i, _ in pairs), [i for i, _ in pairs], [j for _, j in pairs]
+
+    pairs = min(every_subsequence(source, target), key=order)
     alignment = align(parse(" ".join(source)), parse(" ".join(target)))
     same = [(span.source[0], span.target[0]) for span in alignment.spans if span.kind == "kept"]
     assert same == pairs
@@ -251,3 +255,92 @@ def test_punctuation_swaps_with_punctuation_only() -> None:
     more = align(s, parse("a (big) dog; at night"))
     assert not more.matrix[comma].any(), "a run of another number of marks is removed and added"
     assert ("swapped", (1,), (1, 2)) in kinds(more)
+
+
+# --- words as people write them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1girl,red hair,blue sky", ["1girl", "red", "hair", "blue", "sky"]),
+        ("cat;dog/bird|fish", ["cat", "dog", "bird", "fish"]),
+        ("2boys,1girl", ["2boys", "1girl"]),
+        ("cat\uff0cdog\uff1bbird\uff0ffish\uff5cox\u3001ant", ["cat", "dog", "bird", "fish", "ox", "ant"]),
+        ("a 1,000 m race, 3/4 full", ["a", "1,000", "m", "race", "3/4", "full"]),
+        ("close-up of o'neill's f.1 car", ["close-up", "of", "o'neill's", "f.1", "car"]),
+        ('"cat,"dog', ['cat,"dog']),
+        ("cat,,dog", ["cat", "dog"]),
+    ],
+)  # fmt: skip
+def test_what_separates_two_words_without_a_space(text: str, words: list[str]) -> None:
+    assert [word.text for word in parse(text).words] == words
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("sn\u200bowy hill", "snowy"),
+        ("snowy hill", "sn\u00adowy"),
+        ("cafe\u0301 table", "caf\u00e9"),
+        ("caf\u00e9 table", "cafe\u0301"),
+        ("\uff43\uff41\uff54 table", "cat"),
+        ("stra\u00dfe", "STRASSE"),
+        ("the dog\u2019s bone", "dog's"),
+        ("the dog's bone", "dog\u2019s"),
+        ("a close-up of it", "close up"),
+        ("a close up of it", "close-up"),
+        ("a close\u2010up of it", "close-up"),
+        ("\ufb01sh tank", "fish"),
+    ],
+)
+def test_letters_that_look_alike_are_found(written: str, named: str) -> None:
+    prompt = parse(written)
+    numbers = prompt.find_words(named)
+    assert numbers and prompt.find(named) == tuple(t for n in numbers for t in prompt.words[n].tokens)
+
+
+@pytest.mark.parametrize("named", ["close", "up", "redcar", "e", "", " ", "-"])
+def test_parts_of_words_are_no_words(named: str) -> None:
+    with pytest.raises(UnknownWord):
+        parse("a close-up of the red car").find_words(named)
+
+
+def test_words_that_look_alike_are_kept() -> None:
+    alignment = align(parse("a cafe\u0301 at night"), parse("a CAF\u00c9 at n\u200bight"))
+    assert {span.kind for span in alignment.spans} == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "other"),
+    [
+        ("\u7ea2\u8272\u7684\u6c7d\u8f66\u5728\u96ea\u5c71\u4e0a", "\u6c7d\u8f66", "\u98de\u673a"),
+        ("\u96ea\u306e\u5c71\u306e\u8d64\u3044\u8eca", "\u8d64\u3044\u8eca", "\u9752\u3044\u8eca"),
+        ("\u0e23\u0e16\u0e2a\u0e35\u0e41\u0e14\u0e07", "\u0e2a\u0e35\u0e41\u0e14\u0e07", "\u0e40\u0e02"),
+    ],
+)  # fmt: skip
+def test_in_scripts_without_spaces_a_name_is_found_along_token_borders(
+    text: str, named: str, other: str
+) -> None:
+    prompt = parse(text)
+    assert len(prompt.words) > 1
+    tokens = prompt.find(named)
+    owned = [word for word in prompt.words if set(word.tokens) & set(tokens)]
+    assert "".join(word.text for word in owned) == named
+    assert tokens == tuple(range(tokens[0], tokens[-1] + 1))
+    with pytest.raises(UnknownWord):
+        prompt.find(other)
+    swapped = align(prompt, parse(text.replace(named, other)))
+    assert any(span.kind == "kept" for span in swapped.spans)
+
+
+def test_a_long_word_outweighs_an_article() -> None:
+    source, target = parse("a chinchilla"), parse("an origami chinchilla on a table")
+    kept = [(s, t) for kind, s, t in kinds(align(source, target)) if kind == "kept"]
+    assert kept == [((1,), (2,))]
+
+
+def test_a_listing_of_words_is_bounded() -> None:
+    with pytest.raises(UnknownWord) as raised:
+        parse("x" * 3000 + " " + "y " * 400).find("cat")
+    assert len(str(raised.value)) < 2000
