@@ -251,7 +251,7 @@ def wire_explore(wiring: Wiring) -> None:
 def wire_your_picture(wiring: Wiring) -> None:
     page, tab = wiring.page, wiring.handlers.your_picture
     picture = ("yours_picture", "yours_fit")
-    chosen = ("yours_crop", "yours_x", "yours_y", "yours_compare", "line")
+    chosen = ("yours_picture", "yours_crop", "yours_x", "yours_y", "yours_compare", "line")
     wiring.on([page.yours_picture.input], tab.choose_picture, picture, chosen, **FREE)
     wiring.on([page.yours_fit.input], tab.choose_fit, picture, ("yours_crop", "line"), **FREE)
     asked = [page.yours_tab.select, page.yours_method.input, page.steps.change]

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+from .profiles import profile
 
 SIDE = 5000  # 25 million pixels, the most that is read
 
@@ -17,6 +20,13 @@ SIDE = 5000  # 25 million pixels, the most that is read
 def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+def heic(image: Image.Image) -> bytes:
+    """A picture as phones save it."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer)
     return buffer.getvalue()
 
 
@@ -74,6 +84,10 @@ def large() -> dict[str, bytes]:
         "float.tiff": saved(Image.new("F", size), "TIFF", compression="tiff_deflate"),
         "int.tiff": saved(Image.new("I", size), "TIFF", compression="tiff_deflate"),
         "cmyk.jpeg": saved(Image.new("CMYK", size), "JPEG", exif=turned),
+        "phone.jpeg": saved(Image.new("RGB", (8000, 6000)), "JPEG", progressive=True, exif=turned),
+        "large phone.jpeg": saved(Image.new("RGB", (12000, 9000)), "JPEG", icc_profile=profile()),
+        "profile.png": saved(Image.new("RGBA", size), "PNG", icc_profile=profile()),
+        "heic.heic": heic(Image.new("RGB", size)),
         "progressive.jpeg": saved(Image.new("RGB", size), "JPEG", progressive=True, exif=turned),
         "palette.gif": saved(palette, "GIF", transparency=0),
         "thin.png": saved(Image.new("RGB", (60000, 1)), "PNG"),
@@ -127,6 +141,11 @@ def small() -> dict[str, bytes]:
     found = {f"rgb.{kind}": saved(noise, kind) for kind in ("PNG", "WEBP", "BMP", "TIFF", "PPM")}
     return found | {
         "rgb.JPEG": saved(noise, "JPEG", exif=turned),
+        "rgb.AVIF": saved(noise, "AVIF"),
+        "frames.AVIF": saved(noise, "AVIF", icc_profile=profile(), **frames),
+        "rgb.HEIC": heic(noise),
+        **{f"profile.{kind}": saved(noise, kind, icc_profile=profile()) for kind in ("PNG", "JPEG", "TIFF")},
+        "grey profile.PNG": saved(noise.convert("LA"), "PNG", icc_profile=profile(space=b"GRAY")),
         "progressive.JPEG": saved(noise, "JPEG", progressive=True),
         "palette.GIF": saved(noise.convert("P"), "GIF"),
         "frames.GIF": saved(noise, "GIF", **frames),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from p2p_core.images.load import open_picture
+
 from .. import pictures
 from ..components.compare import Pair
 from ..components.line import line, seconds
@@ -31,6 +33,7 @@ METHODS = {  # as the page says them -> the engine's name, UNet rows a step, wha
     "DDIM": ("ddim", 3, "the paper's own way; guidance leads it away from the picture"),
 }
 ONE_ROW = ("direct", "aligned", "DDIM")  # those that need no unconditional row
+NOT_SHOWN = (".tif", ".tiff", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm")  # by browsers
 FITS = {"crop": "crop", "pad": "pad"}
 HINT = "Name all that you want to edit: the thing, its colour, the place, the weather."
 NO_PICTURE = "There is no picture yet. Drop one, paste it, or take one."
@@ -64,13 +67,22 @@ class YourPictureTab:
 
     @reports_errors
     def choose_picture(self, wish: Wish) -> Updates:
-        """Another picture: the crop begins in its middle, and the old comparison goes."""
-        yield {
-            "yours_crop": crop_row(wish.values["yours_picture"], wish.values["yours_fit"]),
+        """Another picture: the crop begins in its middle, and the old comparison goes. One that can't be read
+        is said at once; of a kind that browsers don't show, the page gets a PNG."""
+        picture = wish.values["yours_picture"]
+        update: Update = {
+            "yours_crop": crop_row(picture, wish.values["yours_fit"]),
             "yours_x": 0.5,
             "yours_y": 0.5,
             "yours_compare": gr.update(value=None, visible=False),
         }
+        if picture:
+            image = open_picture(picture)
+            if Path(picture).suffix.lower() in NOT_SHOWN:
+                shown = wish.session.path("picture.png")
+                image.save(shown, compress_level=1)
+                update["yours_picture"] = str(shown)
+        yield update
 
     @reports_errors
     def choose_fit(self, wish: Wish) -> Updates:

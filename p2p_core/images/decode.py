@@ -19,9 +19,11 @@ from PIL import Image
 
 from ..errors import BadPicture, shown
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "BMP", "GIF", "TIFF", "PPM")
 MAX_BYTES = 64 << 20
 MAX_PIXELS = 25_000_000
+MAX_JPEG_PIXELS = 110_000_000  # of a phone's; it is decoded at a half or a quarter of its size
+MAX_PROFILE_BYTES = 1 << 20  # of a colour profile; larger ones are not read
 MAX_SIDE_PIXELS = (
     65_535  # JPEG's limit; a resampling filter's kernel grows with the side, not with the pixels
 )
@@ -33,7 +35,7 @@ MAX_TAG_VALUES = 100_000  # of a TIFF's tag: one for each strip
 # JPEG markers: of segments that decoding needs (tables, JFIF, Adobe), and of those that have no length.
 JPEG_SEGMENTS = {*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xE0, 0xEE} - {0xC8}
 JPEG_BARE_MARKERS = (0x00, 0x01, *range(0xD0, 0xDA))
-JPEG_SCAN, JPEG_EXIF = 0xDA, 0xE1
+JPEG_SCAN, JPEG_EXIF, JPEG_PROFILE = 0xDA, 0xE1, 0xE2
 # TIFF: tags that lead to more directories (EXIF, GPS, interoperability), and bytes a value by its type.
 TIFF_DIRECTORY_TAGS = (0x8769, 0x8825, 0xA005)
 TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -91,13 +93,17 @@ def decode_picture(data: bytes, name: str) -> Iterator[tuple[Image.Image, int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no error
             safe, orientation = _sanitize(data)
-            with Image.open(_BoundedReader(safe), formats=FORMATS) as image:
+            formats = [name for name in FORMATS if name != "HEIF" or _reads_heif(data)]
+            with Image.open(_BoundedReader(safe), formats=formats) as image:
+                if image.format == "JPEG" and MAX_PIXELS < image.width * image.height <= MAX_JPEG_PIXELS:
+                    part = 2 if image.width * image.height <= 4 * MAX_PIXELS else 4
+                    image.draft(None, (image.width // part, image.height // part))
                 check_size(image.size, name)  # before anything is decoded
                 codecs = {tile[0] for tile in getattr(image, "tile", ())}
                 if "bmp_rle" in codecs or (codecs & {"ppm", "ppm_plain"} and len(data) > MAX_SLOW_BYTES):
                     raise BadPicture(f"{name} is of a rare kind that takes too long to be read.")
                 image.load()
-                yield image, orientation or _orientation(image.info.get("exif", b""))
+                yield image, orientation or _orientation(image.info.get("exif") or b"")
     except BadPicture:
         raise
     except Exception as error:  # decoders raise nearly anything on hostile files
@@ -105,6 +111,18 @@ def decode_picture(data: bytes, name: str) -> Iterator[tuple[Image.Image, int]]:
             f"{name} is no picture that can be read ({type(error).__name__}); expected "
             f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
         ) from None
+
+
+def _reads_heif(data: bytes) -> bool:
+    """Whether these may be a phone's HEIC, which pillow-heif reads where it is installed, as by the app."""
+    if data[4:8] != b"ftyp":
+        return False
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
 
 
 class _BoundedReader(io.BytesIO):
@@ -131,10 +149,10 @@ def _sanitize(data: bytes) -> tuple[bytes, int]:
 
 
 def _sanitize_jpeg(data: bytes) -> tuple[bytes, int]:
-    """A JPEG without its metadata, of which there may be megabytes, and its orientation."""
+    """A JPEG with no more of its metadata than a colour profile, and its orientation."""
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise ValueError("too many scans")
-    parts, at, orientation = [data[:2]], 2, 0
+    parts, at, orientation, profile_bytes = [data[:2]], 2, 0, 0
     for _ in range(MAX_READS):
         at = data.find(b"\xff", at)  # a decoder skips bytes that are no marker
         marker = data[at + 1] if 0 <= at < len(data) - 4 else JPEG_SCAN
@@ -146,7 +164,9 @@ def _sanitize_jpeg(data: bytes) -> tuple[bytes, int]:
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
         if marker == JPEG_EXIF and not orientation:
             orientation = _orientation(data[at + 4 : end])
-        if marker in JPEG_SEGMENTS:
+        if marker == JPEG_PROFILE and data.startswith(b"ICC_PROFILE\0", at + 4):
+            profile_bytes += end - at
+        if marker in JPEG_SEGMENTS or (marker == JPEG_PROFILE and 0 < profile_bytes <= MAX_PROFILE_BYTES):
             parts.append(data[at:end])
         at = end
     else:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from ..errors import BadPicture, shown
+from .colors import to_srgb
 from .decode import MAX_PIXELS, ORIENTATION, UPRIGHT, check_size, decode_picture, read_file
 
 Floats = npt.NDArray[np.float32]
@@ -20,7 +21,7 @@ WHITE = (255, 255, 255)  # behind transparent parts, and beside a padded picture
 
 
 def open_picture(picture: Any) -> Image.Image:
-    """A picture as RGB, upright, its first frame; transparent parts lie on white.
+    """A picture as sRGB, upright, its first frame; transparent parts lie on white.
 
     picture: a path, bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
     in 0..1. PIL's modes of more than 8 bits: see `_to_eight_bits`. Raises `BadPicture`.
@@ -111,7 +112,7 @@ def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def _from_bytes(data: bytes, name: str) -> Image.Image:
     with decode_picture(data, name) as (image, orientation):
-        rgb = _to_rgb(image)
+        rgb = _to_rgb(to_srgb(image))
         del image  # frees the decoder's copy of the pixels before `_upright` makes another
     return _upright(rgb, orientation)
 
@@ -123,7 +124,7 @@ def _from_image(image: Image.Image) -> Image.Image:
         if image.tell():
             image.seek(0)
         image.load()
-        return _upright(_to_rgb(image), image.getexif().get(ORIENTATION))
+        return _upright(_to_rgb(to_srgb(image)), image.getexif().get(ORIENTATION))
     except BadPicture:
         raise
     except Exception as error:  # PIL's plugins raise nearly anything

@@ -180,6 +180,29 @@ def test_the_crop_is_moved_where_there_is_one(handlers: Handlers, file: str) -> 
             assert last(handler(asked))["yours_crop"]["visible"] is there
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("TIFF", False), ("PPM", False), ("PNG", True), ("WEBP", True)])
+def test_a_picture_that_browsers_do_not_show_is_shown(
+    handlers: Handlers, tmp_path: Path, kind: str, shown: bool
+) -> None:
+    image = Image.effect_noise((40, 30), 60).convert("RGB")
+    image.save(file := tmp_path / f"picture.{kind.lower()}", kind)
+    update = last(
+        handlers.your_picture.choose_picture(wish(handlers, yours_picture=str(file), yours_fit="crop"))
+    )
+    assert ("yours_picture" in update) != shown
+    if not shown:
+        with Image.open(update["yours_picture"]) as found:
+            assert found.format == "PNG" and found.tobytes() == image.tobytes()
+
+
+def test_a_broken_picture_is_said_on_arrival(handlers: Handlers, tmp_path: Path) -> None:
+    (file := tmp_path / "holiday.jpg").write_bytes(b"no picture")
+    update = last(
+        handlers.your_picture.choose_picture(wish(handlers, yours_picture=str(file), yours_fit="crop"))
+    )
+    assert update["line"]["kind"] == "error" and "no picture that can be read" in said(update)
+
+
 def test_what_comes_back_can_be_inverted_again(handlers: Handlers, file: str, tmp_path: Path) -> None:
     """After a recall, a recipe or a reload the tab has the picture, its method, its crop."""
     asked = asked_for(file, yours_method="null-text", yours_fit="pad", yours_x=0.25, yours_y=1.0)
