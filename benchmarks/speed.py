@@ -31,7 +31,7 @@ from typing import Any
 import torch
 
 from p2p_core import Edit, PromptToPrompt, Source
-from p2p_core.model.model import compile_regions
+from p2p_core.model.compiling import compile_regions
 from reference import by_hand, side_by_side
 
 from . import speed_report as report

@@ -20,6 +20,12 @@ def lock_of(network: torch.nn.Module) -> Any:
         return _LOCKS.setdefault(network, threading.RLock())
 
 
+def share_lock(network: torch.nn.Module, other: torch.nn.Module) -> None:
+    """A network that takes another's place in a pipeline has its lock, if it has none of its own."""
+    with _LOCKS_LOCK:
+        _LOCKS.setdefault(network, _LOCKS.setdefault(other, threading.RLock()))
+
+
 @contextmanager
 def plain() -> Iterator[None]:
     """Without autocast, inference mode and gradients, with the CPU as the device of tensors that name none.

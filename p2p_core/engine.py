@@ -21,7 +21,7 @@ from .cache.gone import Gone
 from .cache.keys import key_of
 from .cache.lru import LRU
 from .cache.states import StateCache
-from .cache.store import AttentionStore, needed
+from .cache.store import AttentionStore, most_needed
 from .cache.tiers import TieredCache
 from .contexts import lock_of, plain
 from .errors import BadInput, shown
@@ -79,11 +79,13 @@ class Engine:
 
     def prompt(self, text: str) -> Prompt:
         """`text` with its words and their token positions."""
-        known = self._prompts.get((text, b"")) if isinstance(text, str) else None
-        if known is None:
-            known = self.model.texts.parse(text)
-            self._prompts.put((text, b""), known, known.nbytes)
-        return known
+        with self.lock:
+            self.version()
+            known = self._prompts.get((text, b"")) if isinstance(text, str) else None
+            if known is None:
+                known = self.model.texts.parse(text)
+                self._prompts.put((text, b""), known, known.nbytes)
+            return known
 
     def version(self) -> str:
         """The model's version. When it changes, edits' states are forgotten; what sources recorded stays."""
@@ -91,6 +93,7 @@ class Engine:
             before, self._last_version = self._last_version, self.model.version()
             if before != self._last_version:
                 self.forget_edits()
+                self._prompts.clear()
             return self._last_version
 
     def locked(self, steps: Generator[T, None, R]) -> Generator[T, None, R]:
@@ -195,9 +198,9 @@ class Engine:
         dm, i = dm or self.dm(source), states[0].index
         with self.lock:
             self.gone.clear()
-            maps = self.store.of(source, i, _most_needed(source, plans, i), dm.inputs)
+            maps = self.store.of(source, i, most_needed(source, plans, i), dm.inputs)
             if i + 1 < source.steps:
-                self.store.prefetch(source, i + 1, _most_needed(source, plans, i + 1))
+                self.store.prefetch(source, i + 1, most_needed(source, plans, i + 1))
             after = edit_step(dm, source, maps, plans, states)
             for plan, state in zip(plans, after, strict=True):
                 self._states.put(source, plan, state)
@@ -293,8 +296,3 @@ class Engine:
     def _forget(self, key: str) -> None:
         self.cache.drop(key)
         self._states.drop(key)
-
-
-def _most_needed(source: Source, plans: Sequence[Plan], i: int) -> float:
-    """What step i of some edits wants recorded of the source."""
-    return max(needed(plan.steps[i], source.latent_size) for plan in plans)

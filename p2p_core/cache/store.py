@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..errors import BadSource, BadSteps, shown
 from ..injection import AttentionContext
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
-from ..plan import StepPlan, check_steps
+from ..plan import Plan, StepPlan, check_steps
 from ..sampler import Sampler
 from ..schedulers import check_scheduler, make_sampler, sampler_name, sampler_note
 from ..source import Layers, Source
@@ -29,6 +29,11 @@ def needed(step: StepPlan, size: Size) -> float:
     if step.inject_self:
         return self_limit(step.self_pixels, size)
     return 0 if step.reads_map or (step.blend is not None and step.blend.source_tokens) else -1
+
+
+def most_needed(source: Source, plans: Sequence[Plan], i: int) -> float:
+    """What step i of some edits wants recorded of the source."""
+    return max(needed(plan.steps[i], source.latent_size) for plan in plans)
 
 
 class AttentionStore:

@@ -13,29 +13,32 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import AttentionLayer
-from ..contexts import leave_inference_mode, lock_of
-from ..errors import BadLatents, BadSize, P2PError, UnsupportedModel, shown
+from ..contexts import leave_inference_mode, lock_of, share_lock
+from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..injection import AttentionContext
 from ..prompt import Prompt
 from ..sampler import is_guided
-from ..schedulers import check_scheduler
+from .compiling import compile_regions
 from .hub import MORE, PARTS
 from .loading import DTYPES, cast, choose_dtype, find_preview_vae
 from .offload import hook_device, is_group_offloaded, is_hooked, stored_weight
 from .preview import LinearPreview
-from .text_encoder import Conditioning, TextEncoders, weights_stamp
+from .supported import check_pipeline
+from .text_encoder import Conditioning, TextEncoders
 from .unet_attention import Processor, find_attention_layers, installed
-from .vae import Autoencoder
+from .vae import Autoencoder, check_finite
+from .watch import Watch
 
-# What lies between the attention layers, where a UNet spends most of its time. It knows nothing of an edit,
-# because it takes a batch whatever its rows are for: a region that is compiled once holds for every edit.
-COMPILED_REGIONS = ("ResnetBlock2D", "FeedForward")
-MAX_SHAPES = 16  # of batch and picture that one region is compiled for; with others it runs as it is
 MAX_LIGHT_VAE_WEIGHTS = 10_000_000  # of a decoder that previews can wait for
 
 
 class Model:
     """A pipeline's parts behind embed, noise shape, predict and decode. Sizes are read from its configs."""
+
+    unet: Any
+    device: torch.device
+    dtype: torch.dtype
+    _digest = ""
 
     def __init__(
         self,
@@ -47,34 +50,47 @@ class Model:
         offload: bool = False,
         compiled: bool = False,
     ) -> None:
-        missing = [part for part in PARTS if getattr(pipe, part, None) is None]
-        if missing:
-            raise UnsupportedModel(
-                "Expected a Stable Diffusion 1.x, 2.x or XL pipeline with unet, vae, text_encoder, tokenizer "
-                f"and scheduler; {type(pipe).__name__} has no {', '.join(missing)}."
-            )
-        channels, latent_channels = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
-        if channels != latent_channels:
-            raise UnsupportedModel(
-                f"Expected a UNet that takes the autoencoder's {latent_channels} latent channels; got one "
-                f"that takes {channels}, as those for inpainting do."
-            )
-        check_scheduler(pipe.scheduler)
+        self.pipe, self.name = pipe, name
+        self._asked = device, dtype, offload, compiled
+        self._unsampled = 0  # changes of what no digest tells apart
+        self._read()
+        light = sum(p.numel() for p in pipe.vae.decoder.parameters()) < MAX_LIGHT_VAE_WEIGHTS
+        self.previews_by_decoding = light and not is_hooked(pipe.vae)  # hooks may move the UNet out for it
+        if preview_vae == "auto" and (light or self.device.type != "cuda"):
+            preview_vae = None  # Decoding is quick, or even a small decoder is slow.
+        self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
+        if self.preview_vae is not None:
+            cast(self.preview_vae, self.device, self.dtype).eval()
+        self._linear = LinearPreview()
+
+    def _read(self) -> None:
+        """Read the pipeline as it is now, and put its parts where they run. Raises `UnsupportedModel`."""
+        pipe, (device, asked, offload, compiled) = self.pipe, self._asked
+        check_pipeline(pipe)
         hooked = hook_device(getattr(pipe, part, None) for part in (*PARTS, *MORE))
-        vae_dtype = pipe.vae.dtype if dtype is None else dtype
+        vae_dtype = pipe.vae.dtype if asked is None else asked
+        dtype = asked
         if dtype is None:
             dtype = pipe.unet.dtype if pipe.unet.dtype in DTYPES.values() else choose_dtype(None, device)
         if hooked is not None:
             device, dtype = hooked, pipe.unet.dtype
-        self.pipe, self.unet, self.name, self.device, self.dtype = pipe, pipe.unet, name, device, dtype
+        first = not self._digest
+        if not first and (device, dtype) != (self.device, self.dtype):
+            raise UnsupportedModel(
+                f"The pipeline has come to {dtype} on {device}; expected {self.dtype} on {self.device}. "
+                "PromptToPrompt(pipe) makes one that runs it as it is now."
+            )
+        another = first or pipe.unet is not self.unet
+        if another and not first:
+            share_lock(pipe.unet, self.unet)
+        self.unet, self.device, self.dtype = pipe.unet, device, dtype
         self.texts = TextEncoders(pipe, device, dtype)
         with lock_of(pipe.unet):
             vae_dtype = self._place(offload and device.type != "cpu" and hooked is None, vae_dtype)
             self._stored_dtype = pipe.unet.conv_in.weight.dtype
         self.vae = Autoencoder(pipe, device, vae_dtype)
-        if compiled:
+        if compiled and another:
             compile_regions(pipe.unet)
-        self._version = ""
         self.sites = find_attention_layers(self.unet)
         self._layers = {site: self.unet.get_submodule(site.name) for site in self.sites}
         self.channels = int(self.unet.config.in_channels)
@@ -83,14 +99,11 @@ class Model:
         h, w = (size, size) if isinstance(size, int) else size
         self.default_size = (h * self.factor, w * self.factor)
         self._processors = {site: Processor(site) for site in self.sites}
-        light = sum(p.numel() for p in pipe.vae.decoder.parameters()) < MAX_LIGHT_VAE_WEIGHTS
-        self.previews_by_decoding = light and not is_hooked(pipe.vae)  # hooks may move the UNet out for it
-        if preview_vae == "auto" and (light or device.type != "cuda"):
-            preview_vae = None  # Decoding is quick, or even a small decoder is slow.
-        self.preview_vae = find_preview_vae(preview_vae, self.texts.two)
-        if self.preview_vae is not None:
-            cast(self.preview_vae, device, dtype).eval()
-        self._linear = LinearPreview()
+        self.__dict__.pop("fingerprint", None)
+        self._watch, before = Watch(pipe), self._digest
+        self._digest = self._watch.digest()
+        self._unsampled += self._digest == before
+        self._version = f"{self._digest}{self._unsampled or ''}"
 
     def _place(self, offload: bool, vae_dtype: torch.dtype) -> torch.dtype:
         """Put each part where it runs, unless hooks do, or with `offload` have the pipeline's hooks do so.
@@ -109,8 +122,8 @@ class Model:
         for part in (self.unet, *self.texts.encoders, vae):
             if not is_hooked(part):
                 leave_inference_mode(cast(part, home, vae_dtype if part is vae else self.dtype))
-                if self.device.type == "cuda" and part in (self.unet, vae):
-                    part.to(memory_format=torch.channels_last)  # Convolutions run fastest on it there.
+                if part is vae or (part is self.unet and self.device.type == "cuda"):
+                    part.to(memory_format=torch.channels_last)  # Convolutions run fastest on it.
             elif part is vae and vae.dtype != vae_dtype:
                 cast(part, None, vae_dtype)
             part.eval()
@@ -172,16 +185,14 @@ class Model:
         return self.texts.encode(prompt)[0]
 
     def version(self) -> str:
-        """A digest that changes with the weights: a LoRA that is loaded, scaled, fused or unloaded.
+        """Names the pipeline as it is. Whatever has changed in it since is read anew, and makes another name.
 
-        When it does, the prompts' encodings are forgotten.
+        Raises `UnsupportedModel` for what it has become.
         """
         self._check_dtype()
-        now = weights_stamp(self.unet, self.texts.encoders)
-        if now != self._version:
-            self.texts.forget()
-            self._version = now
-        return now
+        if not self._watch.unchanged():
+            self._read()
+        return self._version
 
     def _check_dtype(self) -> None:
         """Raises `UnsupportedModel` if somebody has cast the pipeline, another engine, say."""
@@ -251,8 +262,8 @@ class Model:
         z = latents.reshape(1, *latents.shape[-3:])
         pixels = self.vae.decode(z)
         if final:
-            _check_finite(z, "The model", self.dtype)
-            _check_finite(pixels, "The autoencoder", self.vae.dtype)
+            check_finite(z, "The model", self.dtype)
+            check_finite(pixels, "The autoencoder", self.vae.dtype)
         if self.preview_vae is None and not self.previews_by_decoding:
             self._linear.learn(z.to(self.device), pixels)
         return self.vae.picture(pixels)
@@ -276,25 +287,3 @@ class Model:
 
     def layers(self) -> Mapping[AttentionLayer, Any]:
         return self._layers
-
-
-def _check_finite(x: Tensor, part: str, dtype: torch.dtype) -> None:
-    if not bool(x.isfinite().all()):
-        half = dtype == torch.float16
-        raise P2PError(
-            f"{part} gives numbers that are NaN or infinite, which would be a black picture; expected finite "
-            + (
-                "ones. float16 overflows with some models: dtype='bf16' or 'fp32' doesn't."
-                if half
-                else "ones. A weight of the model is broken, or a fader is far too large."
-            )
-        )
-
-
-def compile_regions(unet: Any) -> int:
-    """Compile a UNet's regions in place; their number. Each is compiled at its first call, for its weights
-    and shapes; a second shape makes it compile for all of that kind."""
-    regions = [module for module in unet.modules() if type(module).__name__ in COMPILED_REGIONS]
-    for module in regions:
-        module.compile(recompile_limit=MAX_SHAPES, isolate_recompiles=True)
-    return len(regions)

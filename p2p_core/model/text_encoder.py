@@ -6,7 +6,6 @@ output, and six numbers of micro-conditioning: original size, crop and target si
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +16,7 @@ from torch import Tensor
 from ..errors import BadInput, UnsupportedModel, shown
 from ..injection import Projections
 from ..prompt import Prompt
-from .offload import stored_weight
 
-# what peft's layers say of the LoRAs in them
-ADAPTERS = ("scaling", "active_adapters", "disable_adapters", "merged_adapters")
 MAX_PROMPTS = 64  # that are remembered
 
 
@@ -91,10 +87,6 @@ class TextEncoders:
             )
         return self._encodings[prompt.ids]
 
-    def forget(self) -> None:
-        """Forget every prompt's encoding: the weights have changed."""
-        self._encodings.clear()
-
     def _encode(self, prompt: Prompt) -> Tensor:
         encoder = self.pipe.text_encoder
         mask = None
@@ -151,29 +143,3 @@ class TextEncoders:
             torch.full((n,), guidance_scale - 1), embedding_dim=size
         )
         return embedded.to(self.device, self.dtype)  # type: ignore[no-any-return]
-
-
-def weights_stamp(unet: Any, encoders: Sequence[Any]) -> str:
-    """Changes when a LoRA is loaded, scaled, fused or unloaded: nothing made before may be taken for new."""
-    return "".join(_stamp(part) for part in (unet, *encoders))
-
-
-@torch.no_grad()
-def _stamp(module: Any) -> str:
-    """A digest of some numbers of every attention weight, and of the adapters beside them."""
-    sample = [
-        stored_weight(module, name, weight).detach().flatten()[:2].float()
-        for name, weight in module.named_parameters()
-        if "attn" in name and weight.dim() > 1
-    ]
-    adapters = [
-        (name, *(str(getattr(part, what, "")) for what in ADAPTERS))
-        for name, part in module.named_modules()
-        if hasattr(part, "lora_A") or hasattr(part, "scaling")
-    ]
-    digest = hashlib.blake2b(repr(adapters).encode(), digest_size=8)
-    if len({x.device for x in sample}) > 1:  # Group offloading leaves some on the device.
-        sample = [x.cpu() for x in sample]
-    if sample:
-        digest.update(torch.cat(sample).cpu().numpy().tobytes())
-    return digest.hexdigest()

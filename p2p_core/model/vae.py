@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import P2PError
 from ..memory import decode_fits, empty_cache
 from .offload import is_hooked
 
@@ -82,3 +83,17 @@ def tiled(vae: Any, latent: int, factor: int) -> Iterator[None]:
     finally:
         for name, value in zip(names, before, strict=True):
             setattr(vae, name, value)
+
+
+def check_finite(x: Tensor, part: str, dtype: torch.dtype) -> None:
+    """Raises `P2PError` for numbers that would be a black picture. part: whose they are."""
+    if not bool(x.isfinite().all()):
+        half = dtype == torch.float16
+        raise P2PError(
+            f"{part} gives numbers that are NaN or infinite, which would be a black picture; expected finite "
+            + (
+                "ones. float16 overflows with some models: dtype='bf16' or 'fp32' doesn't."
+                if half
+                else "ones. A weight of the model is broken, or a fader is far too large."
+            )
+        )

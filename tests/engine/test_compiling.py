@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from p2p_core import Edit, PromptToPrompt
-from p2p_core.model.model import COMPILED_REGIONS, MAX_SHAPES, compile_regions
+from p2p_core.model.compiling import COMPILED_REGIONS, MAX_SHAPES, compile_regions
 
 from .. import tiny
 

@@ -151,7 +151,6 @@ def test_a_pipeline_that_is_offloaded_gives_the_same_pictures(make: Any, offload
     plain = PromptToPrompt(pipe)
     source = plain.generate(HOUSE, **SETTINGS)
     result, version = plain.edit(source, WINDOWS[2]), plain.model.version()
-    plain.model.texts.forget()
     fingerprint = plain.model.fingerprint
     offloaded(pipe)
     p2p = PromptToPrompt(pipe)
