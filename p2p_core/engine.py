@@ -79,13 +79,12 @@ class Engine:
 
     def prompt(self, text: str) -> Prompt:
         """`text` with its words and their token positions."""
-        with self.lock:
-            self.version()
-            known = self._prompts.get((text, b"")) if isinstance(text, str) else None
-            if known is None:
-                known = self.model.texts.parse(text)
-                self._prompts.put((text, b""), known, known.nbytes)
-            return known
+        tokenizers = self.model.texts.known
+        known = self._prompts.get((text, tokenizers)) if isinstance(text, str) else None
+        if known is None:
+            known = self.model.texts.parse(text)
+            self._prompts.put((text, tokenizers), known, known.nbytes)
+        return known
 
     def version(self) -> str:
         """The model's version. When it changes, edits' states are forgotten; what sources recorded stays."""
@@ -93,7 +92,6 @@ class Engine:
             before, self._last_version = self._last_version, self.model.version()
             if before != self._last_version:
                 self.forget_edits()
-                self._prompts.clear()
             return self._last_version
 
     def locked(self, steps: Generator[T, None, R]) -> Generator[T, None, R]:

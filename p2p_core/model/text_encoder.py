@@ -53,6 +53,12 @@ class TextEncoders:
     def encoders(self) -> tuple[Any, ...]:
         return (self.pipe.text_encoder, self.pipe.text_encoder_2) if self.two else (self.pipe.text_encoder,)
 
+    @property
+    def known(self) -> bytes:
+        """Changes with the tokenizers and the tokens that they know."""
+        tokenizers = (self.pipe.tokenizer, self.pipe.tokenizer_2) if self.two else (self.pipe.tokenizer,)
+        return repr([(id(tokenizer), len(tokenizer)) for tokenizer in tokenizers]).encode()
+
     def parse(self, text: object) -> Prompt:
         """A prompt's words and tokens. Raises `BadPrompt`, `UnsupportedModel` if two tokenizers disagree."""
         prompt = Prompt.parse(text, self.pipe.tokenizer)

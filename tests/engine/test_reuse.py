@@ -15,6 +15,7 @@ from p2p_core import Blend, Edit, P2PError, PromptToPrompt, Source, StepState
 
 from .. import tiny
 from ..conftest import HOUSE
+from ..counting import unet_calls
 from ..tolerances import assert_close
 
 CASTLE = "a red castle on a snowy hill at night"
@@ -31,24 +32,24 @@ EDITS = [
 
 
 class Counter:
-    def __init__(self) -> None:
-        self.calls = self.rows = 0
+    """UNet calls and their rows."""
+
+    def __init__(self, asked: list[torch.Tensor]) -> None:
+        self.asked = asked
+
+    @property
+    def calls(self) -> int:
+        return len(self.asked)
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.asked))
 
 
 @contextmanager
 def counted(p2p: PromptToPrompt) -> Iterator[Counter]:
-    """UNet calls and rows while the block runs."""
-    counter = Counter()
-
-    def hook(_module: object, args: tuple[torch.Tensor, ...], _out: object) -> None:
-        counter.calls += 1
-        counter.rows += args[0].shape[0]
-
-    handle = p2p.pipe.unet.register_forward_hook(hook)
-    try:
-        yield counter
-    finally:
-        handle.remove()
+    with unet_calls(p2p.pipe.unet) as asked:
+        yield Counter(asked)
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda e: e.to_json()[:60])

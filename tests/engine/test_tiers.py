@@ -7,8 +7,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from p2p_core.cache.tiers import TieredCache, to_host
 
 from .. import tiny
 from ..conftest import HOUSE
+from ..counting import unet_calls
 from ..tolerances import RELATIVE, assert_close, relative
 
 CASTLE = "a red castle on a snowy hill at night"
@@ -51,16 +50,6 @@ def made(p2p: PromptToPrompt) -> Source:
     return p2p.generate(HOUSE, seed=3, steps=N, guidance_scale=5.0)
 
 
-@contextmanager
-def unet_calls(p2p: PromptToPrompt) -> Iterator[list[int]]:
-    calls: list[int] = []
-    handle = p2p.pipe.unet.register_forward_hook(lambda *_: calls.append(1))
-    try:
-        yield calls
-    finally:
-        handle.remove()
-
-
 @pytest.fixture(scope="module")
 def expected() -> tuple[Source, list[torch.Tensor], torch.Tensor, np.ndarray]:
     """The source, its edits, an edit of an edit, and a map, with everything on the device."""
@@ -80,7 +69,7 @@ def test_every_tier_gives_the_same_picture(tmp_path: Path, expected: Any, name: 
     assert whole == ("nothing" not in name), source.where
     same = torch.equal if whole else lambda a, b: relative(a, b) < RELATIVE[torch.float32]
     for edit, latents in zip(EDITS, expected[1], strict=True):
-        with unet_calls(p2p) as calls:
+        with unet_calls(p2p.pipe.unet) as calls:
             result = p2p.edit(source, edit)
         assert same(result.latents, latents)
         if whole:
@@ -203,7 +192,7 @@ def test_a_file_that_was_lost_is_recorded_again(tmp_path: Path, expected: Any, h
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert_close(p2p.edit(source, EDITS[0]).latents, expected[1][0])
     p2p.forget_edits()
-    with unet_calls(p2p) as calls:
+    with unet_calls(p2p.pipe.unet) as calls:
         p2p.edit(source, EDITS[0])
     assert len(calls) == N, "and kept again"
 
