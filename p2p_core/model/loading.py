@@ -46,6 +46,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         raise UnsupportedModel(f'device is "cpu", "cuda" or "auto"; got {shown(device)}.') from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UnsupportedModel(f"device {shown(str(device))} was asked for, but torch finds no CUDA device.")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise UnsupportedModel(f"device {shown(str(device))} was asked for, but torch finds no MPS device.")
     return chosen
 
 

@@ -266,7 +266,7 @@ class Model:
             check_finite(pixels, "The autoencoder", self.vae.dtype)
         if self.preview_vae is None and not self.previews_by_decoding:
             self._linear.learn(z.to(self.device), pixels)
-        return self.vae.picture(pixels)
+        return self.vae.picture(pixels, final)
 
     @torch.no_grad()
     def encode(self, picture: Image.Image) -> Tensor:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 from torch import Tensor
 
-from ..errors import P2PError
+from ..errors import BadInput, P2PError
 from ..memory import decode_fits, empty_cache
 from .offload import is_hooked
 
@@ -22,7 +23,8 @@ class Autoencoder:
 
     def __init__(self, pipe: Any, device: torch.device, dtype: torch.dtype) -> None:
         self.pipe, self.device, self.dtype = pipe, device, dtype
-        self.factor = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
+        blocks = pipe.vae.config.get("block_out_channels") or pipe.vae.config.decoder_block_out_channels
+        self.factor = 2 ** (len(blocks) - 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (1, C, h, w) -> pixels (1, 3, H, W) in -1..1. In tiles where the device's memory is low."""
@@ -33,7 +35,9 @@ class Autoencoder:
         return pixels
 
     def encode(self, picture: Image.Image) -> Tensor:
-        """An RGB picture -> latents (1, C, h, w), the mean of what the encoder says."""
+        """An RGB picture -> latents (1, C, h, w), the mean of what the encoder says. Raises `BadInput`."""
+        if isinstance(self.pipe.vae, AutoencoderTiny):
+            raise BadInput("An AutoencoderTiny brings no picture to latents well; expected an AutoencoderKL.")
         x = torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)[None]
         x = x.to(self.device, self.dtype) / 127.5 - 1
         z, spread = self.pipe.vae.encode(x).latent_dist.mean, self._channel_spread()
@@ -41,9 +45,17 @@ class Autoencoder:
         z = (z - spread[1]) / spread[0] if spread else z
         return z * self.pipe.vae.config.scaling_factor  # type: ignore[no-any-return]
 
-    def picture(self, pixels: Tensor) -> Image.Image:
-        """Pixels (1, 3, H, W) in -1..1 -> picture."""
-        return self.pipe.image_processor.postprocess(pixels, output_type="pil")[0]  # type: ignore[no-any-return]
+    def picture(self, pixels: Tensor, final: bool = False) -> Image.Image:
+        """Pixels (1, 3, H, W) in -1..1 -> picture. final: with the pipeline's watermark and safety checker,
+        where it has them; the checker's black picture is diffusers' own."""
+        flagged = False
+        if final and getattr(self.pipe, "watermark", None) is not None:
+            pixels = self.pipe.watermark.apply_watermark(pixels)
+        if final and getattr(self.pipe, "safety_checker", None) is not None:
+            pixels, found = self.pipe.run_safety_checker(pixels, self.device, self.dtype)
+            flagged = any(found or ())
+        process = self.pipe.image_processor.postprocess
+        return process(pixels, output_type="pil", do_denormalize=[not flagged])[0]  # type: ignore[no-any-return]
 
     def _decoded(self, x: Tensor) -> Tensor:
         vae, (h, w) = self.pipe.vae, x.shape[-2:]
