@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from .edit import Edit
 from .errors import BadInput, shown
+from .images.decode import check_size
 
 CHUNK = "p2p"
 VERSION = 1
@@ -47,6 +48,13 @@ class Recipe:
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def public_name(model: str) -> str:
+    """A model's name for recipes: of a folder or a file the last part alone, because where it lies is its
+    owner's business."""
+    path = Path(model).expanduser()
+    return path.name if path.is_absolute() or path.exists() else model
 
 
 def write_png(path: str | Path, image: Image.Image, recipe: Recipe) -> Path:
@@ -93,6 +101,10 @@ def _read(path: Path) -> Any:
             return json.loads(path.read_text(encoding="utf-8"))
         with Image.open(path) as image:
             text = image.info.get(CHUNK)
+            if text is None:  # Other programs write texts behind the pixels.
+                check_size(image.size, path.name)
+                image.load()
+                text = image.info.get(CHUNK)
     except (OSError, ValueError, RecursionError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput(f"{path.name} can't be read as a PNG or JSON recipe ({error}).") from None
     if text is None:

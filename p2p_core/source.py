@@ -17,7 +17,7 @@ from .images.load import picture_text
 from .lifetime import Lifetime
 from .plan import Plan
 from .prompt import Prompt
-from .recipe import Recipe, write_png
+from .recipe import Recipe, public_name, write_png
 from .sampler import Sampler
 from .steps import StepState
 
@@ -236,7 +236,8 @@ class Result:
         while source.origin is not None:
             source, plan = source.origin
             edits.insert(0, plan.edit)
-        return Recipe(model=source.engine.model_name, source=source.to_dict(), edits=tuple(edits))
+        model = public_name(source.engine.model_name)
+        return Recipe(model=model, source=source.to_dict(), edits=tuple(edits))
 
     def _repr_png_(self) -> bytes | None:
         """The picture, as notebooks show it."""

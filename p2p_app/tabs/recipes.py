@@ -134,7 +134,7 @@ class RecipesTab:
         yield source_settings(session.source)
         yield from runner.run_edit(session, clock)
         notes = [*lost]
-        if recipe.model and recipe.model != engine.model:
+        if recipe.model and recipe.model not in (engine.model, engine.name):
             notes.insert(0, f"It was made with {recipe.model}; this is {engine.model}.")
         if notes and not session.outdated(clock):
             yield {"line": line("done", " ".join(["Restored.", *notes]))}

@@ -11,6 +11,8 @@ from PIL import Image
 from p2p_core import Edit, PromptToPrompt, Source, load_recipe
 from p2p_core.errors import BadInput
 
+from .. import tiny
+
 
 def test_a_saved_picture_holds_its_recipe(p2p: PromptToPrompt, source: Source, tmp_path: Path) -> None:
     edit = Edit(
@@ -52,3 +54,29 @@ def test_recipes_of_other_versions_are_refused(p2p: PromptToPrompt, source: Sour
     recipe = p2p.edit(source, Edit("a red castle")).recipe()
     with pytest.raises(BadInput, match=r"version .*; expected 1"):
         load_recipe({**recipe.to_dict(), "p2p": version})
+
+
+def test_a_recipe_behind_the_pixels_is_read(p2p: PromptToPrompt, source: Source, tmp_path: Path) -> None:
+    """ImageMagick and others write texts there."""
+    file = p2p.edit(source, Edit("a red castle")).save(tmp_path / "edit.png")
+    data, chunks, at = file.read_bytes(), [], 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        chunks.append(data[at:end])
+        at = end
+    texts = [chunk for chunk in chunks if chunk[4:8] == b"iTXt"]
+    others = [chunk for chunk in chunks if chunk not in texts]
+    assert texts
+    (moved := tmp_path / "moved.png").write_bytes(data[:8] + b"".join([*others[:-1], *texts, others[-1]]))
+    assert load_recipe(moved) == load_recipe(file)
+
+
+def test_where_a_model_lies_is_not_in_its_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "private" / "my model"
+    tiny.pipeline().save_pretrained(folder)
+    p2p = PromptToPrompt.from_pretrained(folder, device="cpu")
+    result = p2p.edit(p2p.generate("a red house", steps=2), Edit("a red castle"))
+    file = result.save(tmp_path / "edit.png")
+    assert load_recipe(file).model == "my model" and b"private" not in file.read_bytes()
+    named = PromptToPrompt(tiny.pipeline(), device="cpu", model_name="org/name")
+    assert named.edit(named.generate("a house", steps=1), Edit("a castle")).recipe().model == "org/name"
