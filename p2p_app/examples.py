@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-STEPS = 15
+STEPS = 12
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,11 +169,13 @@ class Handlers:
         """Apply the edit to the source, once a source that is under way is there."""
         session, seen = wish.session, wish.controls
         session.see(seen, wish.clock)
-        yield from self.runner.in_turn(session, wish.clock, self._edit(session, wish.clock, seen))
+        run = self._edit(session, wish.clock, seen)
+        yield from self.runner.in_turn(session, wish.clock, run, dragged=seen.prompt)
 
     def _edit(self, session: Session, clock: float, seen: Controls) -> Updates:
         # while it waited, a new source may have set the controls
-        yield from self.runner.run_edit(session, clock, seen if session.controls is seen else None)
+        known = seen if session.controls is seen else None
+        yield from self.runner.run_edit(session, clock, known, dragged=seen.prompt)
 
     @settles
     def read_weights(self, wish: Wish) -> Updates:

@@ -44,7 +44,7 @@ Updates = Generator[Update, None, None]  # what a handler gives
 T = TypeVar("T")
 MIN_PREVIEW_SECONDS = 0.2  # between two previews; a frame costs about 30 ms on its way
 PREVIEW_REST = 3  # on a slow machine: so many times what the last preview has cost
-MAX_REST_SECONDS = 0.4  # of an edit that is finished although the fader has moved on
+MAX_REST_SECONDS = 0.6  # of an edit that is finished although the fader has moved on
 MAX_ECHO_SECONDS = 1.0  # an identical request within this time is ignored: a drag ends with a duplicate
 
 
@@ -96,10 +96,15 @@ class Runner:
     # --- turns --------------------------------------------------------------------------------------
 
     def in_turn(
-        self, session: Session, clock: float, updates: Generator[Update, None, T], kind: Kind = "edit"
+        self,
+        session: Session,
+        clock: float,
+        updates: Generator[Update, None, T],
+        kind: Kind = "edit",
+        dragged: str | None = None,
     ) -> Generator[Update, None, T | None]:
         """Wait for the device, saying how many are ahead, and run `updates`. Gives what that returns, or None
-        if the page wanted something else meanwhile."""
+        if the page wanted something else meanwhile. dragged: see `Session.lost`."""
         waiting = self.sessions.limits.waiting
         with self.turns.ticket(session.client, waiting=waiting, newest_wins=True) as mine:
             while ahead := self.turns.ahead(mine, 0.5):
@@ -109,7 +114,7 @@ class Runner:
                     break
                 if self.running != session.key:
                     yield {"line": line("busy", waiting_text(ahead, self.turns.seconds))}
-            if session.outdated(clock, kind):
+            if ahead or session.lost(clock, kind, dragged):
                 if session.halted(clock) and (session.line or {}).get("kind") == "busy":
                     yield {"line": line("stopped", "Stopped before it began; nothing was changed.")}
                 return None
@@ -167,13 +172,15 @@ class Runner:
 
     # --- edits --------------------------------------------------------------------------------------
 
-    def run_edit(self, session: Session, clock: float, seen: Controls | None = None) -> Updates:
+    def run_edit(
+        self, session: Session, clock: float, seen: Controls | None = None, dragged: str | None = None
+    ) -> Updates:
         """Apply the session's controls to its source. `seen`: what the page's boards hold already."""
-        if session.opening and session.source is None:  # the page's first run will apply them
-            return
+        if session.opening and session.source is None:
+            return  # The page's first run will apply them.
         self.engine.wait()
-        if session.wanted_at > clock:  # it waited for a source, say: a newer one applies what is newest
-            return
+        if session.wanted_at > clock and session.lost(clock, "edit", dragged):
+            return  # It waited for a source, say: a newer one applies what is newest.
         source = session.source
         if source is None:
             yield {"line": line("error", PAGE_FREED if session.freed else NO_SOURCE)}
@@ -255,18 +262,12 @@ class Runner:
     ) -> Generator[Update, None, T | None]:
         """A run of the engine with previews. Its result, or None if the page wants something else.
 
-        before: file of the picture that stands beside the previews; None: the preview itself. dragged: an
-        edit's prompt; while its faders move on, a run that is soon done goes to its end.
-        """
+        before: file of the picture beside the previews; None: the preview itself. dragged: of a run that is
+        soon done, see `Session.lost`."""
         index = total = 0
         due = 0.0  # when the next preview is
         try:
-            while not session.outdated(clock, kind) or (
-                dragged is not None
-                and session.dragged_on(clock, dragged)
-                and index > 0
-                and (total - index) * (self.engine.step_seconds or 1) <= MAX_REST_SECONDS
-            ):
+            while not session.lost(clock, kind, dragged if self._soon_done(index, total) else None):
                 state = next(run, None)
                 if state is None:
                     return run.result
@@ -285,6 +286,9 @@ class Runner:
             return None
         finally:
             run.close()
+
+    def _soon_done(self, index: int, total: int) -> bool:
+        return index > 0 and (total - index) * (self.engine.step_seconds or 1) <= MAX_REST_SECONDS
 
     def _stopped(
         self, session: Session, clock: float, index: int, total: int, kind: Kind = "edit"

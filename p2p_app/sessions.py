@@ -100,8 +100,7 @@ class Session:
         return Client(self.address, self.key)
 
     def want(self, clock: float) -> None:
-        """The page wants another picture of its source: what makes an earlier one stops, but a source that
-        is under way is waited for."""
+        """The page wants another picture of its source: earlier edits stop, a source under way goes on."""
         self.wanted_at = max(self.wanted_at, clock)
 
     def renew(self, clock: float) -> None:
@@ -127,10 +126,13 @@ class Session:
         return newest[kind] > clock or self.stopped_at >= clock
 
     def dragged_on(self, clock: float, prompt: str) -> bool:
-        """True if a run of `clock` is outdated by another edit of the same source to the same prompt alone:
-        a fader is dragged on, and the picture of where it was still shows where it goes."""
+        """True if only another edit of the same source to the same prompt outdates a run of `clock`."""
         same = self.controls is not None and self.controls.prompt == prompt
         return same and self.wanted_at > clock > max(self.renewed_at, self.stopped_at)
+
+    def lost(self, clock: float, kind: Kind, dragged: str | None) -> bool:
+        """Whether a run is outdated. dragged: an edit's prompt, of which only faders have moved on if not."""
+        return self.outdated(clock, kind) and not (dragged is not None and self.dragged_on(clock, dragged))
 
     def halted(self, clock: float) -> bool:
         """True if the page said stop, and nothing after it."""
