@@ -210,18 +210,18 @@ class Runner:
         )
         if result is None:
             return
-        if session.dragged_on(clock, prompt):
+        if (dragged := session.dragged_on(clock, prompt)) and self.reading(session).key != reading.key:
             passing = pair(session, session.source_path, pictures.preview(result.image), prompt)
             yield {"picture": passing, "line": result_line(result)}
             return
-        if session.outdated(clock):  # since its last step; the engine keeps what it computed
+        if session.outdated(clock) and not dragged:  # since its last step
             yield from self._stopped(session, clock, result.steps_total, result.steps_total)
             return
         update = self._finished(session, reading, result)
         session.answer = key, time.monotonic(), update["line"]
         yield update
         give_back()
-        if session.outdated(clock):  # a fader is dragged on: nobody saves this picture
+        if self.reading(session).key != reading.key:  # a fader is dragged on: nobody saves this picture
             return
         yield takeaways(session, prompt, result)
         if reading.controls.desk.picked is not None:

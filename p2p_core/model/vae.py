@@ -42,7 +42,7 @@ class Autoencoder:
         x = x.to(self.device, self.dtype) / 127.5 - 1
         z, spread = self.pipe.vae.encode(x).latent_dist.mean, self._channel_spread()
         self._free_hooks()
-        z = (z - spread[1]) / spread[0] if spread else z
+        z = (z.contiguous() - spread[1]) / spread[0] if spread else z.contiguous()
         return z * self.pipe.vae.config.scaling_factor  # type: ignore[no-any-return]
 
     def picture(self, pixels: Tensor, final: bool = False) -> Image.Image:

@@ -20,7 +20,8 @@ from .offload import is_hooked, stored_weight
 
 SAMPLES = 4  # numbers of each weight that are looked at: writing through `.data` counts no version
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # NaN equals itself by its bits
-MOVING = ("_hf_hook", "_old_forward", "forward", "_diffusers_hook")  # what such hooks leave in a module
+# What such hooks, and the compiler, leave in a module.
+MOVING = ("_hf_hook", "_old_forward", "forward", "_diffusers_hook", "_compiled_call_impl")
 PLAIN = (bool, int, float, str, type(None))
 
 

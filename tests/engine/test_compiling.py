@@ -46,9 +46,10 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 
 def test_the_same_numbers_by_regions_that_are_compiled_once(traced: list[Any]) -> None:
     plain = PromptToPrompt(tiny.pipeline("v_prediction"))
-    compiled = PromptToPrompt(tiny.pipeline("v_prediction"), compiled=True)
-    unet = compiled.pipe.unet
+    pipe = tiny.pipeline("v_prediction")
+    unet = pipe.unet
     unet.load_state_dict(plain.pipe.unet.state_dict())
+    compiled = PromptToPrompt(pipe, compiled=True)
     regions = [m for m in unet.modules() if type(m).__name__ in COMPILED_REGIONS]
     names, processors = list(unet.state_dict()), dict(unet.attn_processors)
     assert len(regions) > 8
