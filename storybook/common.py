@@ -45,7 +45,7 @@ class Run:
         if not self.log_file.exists():
             return False
         last = json.loads(self.log_file.read_text().splitlines()[-1])
-        return bool(last.get("done")) and last["minutes"] >= self.minutes
+        return bool(last.get("done")) and last["minutes"] >= round(self.minutes, 2)  # as the log has them
 
     def log(self, **values: Any) -> None:
         line = {"minutes": round(self.spent, 2), "step": self.step, "samples": self.samples, **values}

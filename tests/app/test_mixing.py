@@ -341,9 +341,9 @@ def test_a_fader_dragged_on_lets_a_run_end_that_is_soon_done(
     session = handlers.sessions.get("me")
     kept = session.result, len(session.history)
     handlers.engine.step_seconds = step_seconds
-    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red": 1.5}})))
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red/0": 1.5}})))
     until(run, "step 2 of")
-    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red": 2.0}})))
+    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red/0": 2.0}})))
     seen = list(run)
     assert bool(seen) == finished
     if finished:
@@ -358,9 +358,9 @@ def test_stop_ends_a_dragged_run_at_its_next_step(
     previews(monkeypatch)
     begun(handlers)
     handlers.engine.step_seconds = 0.001
-    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red": 1.5}})))
+    run = handlers.edit(wish(handlers, 1.0, **boards(CASTLE, desk={"weights": {"red/0": 1.5}})))
     until(run, "step 2 of")
-    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red": 2.0}})))
+    handlers.touch(wish(handlers, 2.0, **boards(CASTLE, desk={"weights": {"red/0": 2.0}})))
     handlers.stop(wish(handlers, 3.0))
     assert last(run)["line"]["kind"] == "stopped"
 
