@@ -49,8 +49,13 @@ class Reading:
         return self.edit.to_json()
 
 
-def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> Reading:
-    """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`."""
+def read(
+    engine: Engine, source_prompt: str, controls: Controls, steps: int, origin: Plan | None = None
+) -> Reading:
+    """Read `controls` for a source. Runs no model. Raises the engine's `P2PError`.
+
+    origin: the plan that made the source, where it is an edit.
+    """
     timeline = controls.timeline
     bare = Edit(
         controls.prompt,
@@ -81,7 +86,7 @@ def read(engine: Engine, source_prompt: str, controls: Controls, steps: int) -> 
     return Reading(
         controls=replace(controls, desk=desk, region=region, timeline=timeline),
         edit=edit,
-        plan=engine.p2p.plan(source_prompt, edit, steps=steps),
+        plan=engine.p2p.plan(source_prompt, edit, steps=steps, origin=origin),
         partners=partners,
     )
 

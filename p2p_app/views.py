@@ -34,7 +34,8 @@ def read_session(engine: Engine, session: Session) -> Reading:
     if source is None and text == first.prompt:  # as the page opens
         text = first.source
     steps = controls.timeline.steps if source is None else source.steps
-    reading = read(engine, text, controls, steps)
+    origin = source.origin[1] if source is not None and source.origin else None
+    reading = read(engine, text, controls, steps, origin)
     session.controls = reading.controls
     return reading
 

@@ -82,10 +82,14 @@ def _spans(numbers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """A matrix (S, T) that a map is multiplied by from the right, float32 on the CPU. digest: its name."""
+    """A matrix (S, T) that a map is multiplied by from the right, float32 on the CPU. digest: its name.
+
+    of_maps: the matrix with weights of 0 and below as 1, of the map that says where a word is.
+    """
 
     matrix: Tensor
     digest: bytes
+    of_maps: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +141,16 @@ class AttentionRecord:
         return [self] if n == 1 else [row(r) for r in range(n)]
 
     def columns(self, layer: AttentionLayer, tokens: tuple[int, ...]) -> Tensor:
-        """The source's map at a layer for some tokens. -> (N, len(tokens)) float32, mean over heads."""
+        """The source's map at a layer for some tokens. -> (N, len(tokens)) float32, mean over heads.
+
+        Of an edit that is a source it is the edited map, and of a word whose weight was 0 or below its own.
+        """
         parts = []
         for term in self.cross[layer.name]:
             if term.mix is None:
                 parts.append(attention_columns(term.q, term.k, layer, tokens)[0])
             else:
                 every = attention_columns(term.q, term.k, layer, tuple(range(term.k.shape[1])))[0]
-                columns = term.mix.matrix[:, list(tokens)]
+                columns = term.mix.of_maps[:, list(tokens)]
                 parts.append(every @ columns.to(every.device, non_blocking=True))
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]

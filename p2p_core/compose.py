@@ -3,7 +3,8 @@
     sum_k M_k mix_k  take  +  M* diag(keep)      M_k = softmax(Q_k K_k^T)
 
 The source's map is a sum of terms itself, so multiplying each by `take` from the right, and adding the
-target's own map times diag(keep), gives a record of the same form: the edit can be a source.
+target's own map times diag(keep), gives a record of the same form: the edit can be a source. Where a
+word is, its map says even if its weight was 0 or below: a record keeps that map beside the one that acts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRecord, Mix
-from .plan import StepPlan
+from .step_plan import Floats, StepPlan
 
 
 def compose(
@@ -25,26 +26,39 @@ def compose(
 
     mixes: made before, by digest; new ones are added, so that layers and steps with the same one share it.
     """
-    take, keep = torch.from_numpy(step.take.copy()), torch.from_numpy(step.keep.copy())
     record = AttentionRecord(self_=target.self_)
     for layer, target_terms in target.cross.items():
         terms = []
-        if step.take.any():
-            for term in source.cross[layer]:
-                terms.append(replace(term, mix=_mix(mixes, step, b"take", take, term.mix)))
-        if step.keep.any() or not terms:  # A term that is all zero would only take memory.
-            terms += [replace(term, mix=_mix(mixes, step, b"keep", keep)) for term in target_terms]
+        if step.take_of_maps.any():
+            terms += [replace(term, mix=_taken(mixes, step, term.mix)) for term in source.cross[layer]]
+        if step.keep_of_maps.any() or not terms:  # A term that is all zero would only take memory.
+            terms += [replace(term, mix=_kept(mixes, step)) for term in target_terms]
         record.cross[layer] = tuple(terms)
     return record
 
 
-def _mix(
-    mixes: dict[bytes, Mix], step: StepPlan, part: bytes, matrix: Tensor, before: Mix | None = None
-) -> Mix:
-    """before @ take (S, T), or diag(keep) (T, T)."""
-    before_digest = b"" if before is None else before.digest
-    digest = hashlib.blake2b(part + step.digest + before_digest, digest_size=16).digest()
+def _taken(mixes: dict[bytes, Mix], step: StepPlan, before: Mix | None) -> Mix:
+    """before @ take, (S, T)."""
+    digest = _name(b"take" + step.digest + (b"" if before is None else before.digest))
     if digest not in mixes:
-        made = matrix.diag() if part == b"keep" else matrix if before is None else before.matrix @ matrix
-        mixes[digest] = Mix(made, digest)
+        take, of_maps = _tensor(step.take), _tensor(step.take_of_maps)
+        if before is not None:
+            take, of_maps = before.matrix @ take, before.of_maps @ of_maps
+        mixes[digest] = Mix(take, digest, of_maps)
     return mixes[digest]
+
+
+def _kept(mixes: dict[bytes, Mix], step: StepPlan) -> Mix:
+    """diag(keep), (T, T)."""
+    digest = _name(b"keep" + step.digest)
+    if digest not in mixes:
+        mixes[digest] = Mix(_tensor(step.keep).diag(), digest, _tensor(step.keep_of_maps).diag())
+    return mixes[digest]
+
+
+def _name(parts: bytes) -> bytes:
+    return hashlib.blake2b(parts, digest_size=16).digest()
+
+
+def _tensor(x: Floats) -> Tensor:
+    return torch.from_numpy(x.copy())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .attention import AttentionLayer, AttentionRecord
 from .images.mask import mask_array
-from .plan import BlendStep
+from .step_plan import BlendStep
 
 T = TypeVar("T", Tensor, Tensor | None)
 

@@ -254,11 +254,10 @@ class PromptToPrompt(Savers, Suggesters):
 
     def iter_source_of(self, recipe: Recipe) -> Steps[Source]:
         """`source_of` step by step."""
-        settings = dict(recipe.source)
-        if "picture" not in settings:
-            return self.iter_generate(**settings)
-        settings.pop("seed", None)
-        return self.iter_invert(picture_of(settings.pop("picture")), **settings)
+        if "picture" not in recipe.source:
+            return self.iter_generate(**recipe.source)
+        settings = {name: value for name, value in recipe.source.items() if name not in ("picture", "seed")}
+        return self.iter_invert(picture_of(recipe.source["picture"]), **settings)
 
     # --- edits --------------------------------------------------------------------------------------
 
@@ -294,7 +293,8 @@ class PromptToPrompt(Savers, Suggesters):
 
     def _plan(self, source: object, edit: Edit) -> Plan:
         source = self.check_source(source)
-        return self.plan(source.prompt.text, edit, steps=source.steps)
+        before = source.origin and source.origin[1]
+        return self.plan(source.prompt.text, edit, steps=source.steps, origin=before)
 
     record, record_along, inverting = iter_generate, iter_record_path, iter_invert  # names that were
     stream, stream_many, recording_of = iter_edit, iter_edit_many, iter_source_of

@@ -10,77 +10,36 @@ target token, every edit of the paper (section 3.2) is
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from .alignment import Alignment, align
 from .edit import DEFAULT, Edit, Window, check_edit, step_at
 from .errors import BadInput, shown
 from .prompt import Prompt
+from .step_plan import BlendStep, Floats, StepPlan
 from .weights import Name, has_weights
 
 MAX_STEPS = 1000
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlendStep:
-    """Local blend in one step: whose maps are summed, and once the blend has started what makes the mask."""
-
-    source_tokens: tuple[int, ...]
-    target_tokens: tuple[int, ...]
-    subtract_tokens: tuple[int, ...]
-    threshold: float | None  # None: before the start, when the maps are summed and nothing is blended
-    subtract_threshold: float | None
-    mask: str | None = field(default=None, repr=False)  # the region drawn by hand, see `mask_text`
-    soft: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepPlan:
-    """One step of an edit, resolved.
-
-    take: (S, T) float32, which source columns feed each target column.
-    keep: (T,) float32, the factor of the target's own column.
-    inject_self: whether self-attention uses the source's queries and keys, on grids of at most
-        `self_pixels` pixels (None: the model's default).
-    rest: how much of what the source's layer gave stays, 1 - the edit's amount; take and keep are times it.
-    share: whether the edited map is divided by its rows' sums, see `share`.
-    plain: nothing is injected and every weight is 1: the step is the model's own.
-    is_source: equal prompts, weights of 1, no blend; or an amount of 0. As long as the latents are the
-        source's, this step then gives the source's next state without a UNet call.
-    """
-
-    take: Floats = field(repr=False)
-    keep: Floats = field(repr=False)
-    inject_self: bool
-    self_pixels: float | None
-    blend: BlendStep | None
-    rest: float = 0.0
-    share: bool = False
-    plain: bool
-    is_source: bool
-    digest: bytes
-
-    @property
-    def reads_map(self) -> bool:
-        """Whether the source's cross-attention takes part."""
-        return self.rest > 0 or bool(self.take.any())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An edit resolved for one source prompt and `len(steps)` steps."""
+    """An edit resolved for one source prompt and `len(steps)` steps.
+
+    origin: the plan that made the source, where the source is an edit.
+    """
 
     source: Prompt
     target: Prompt
     edit: Edit
     alignment: Alignment = field(repr=False)
     steps: tuple[StepPlan, ...] = field(repr=False)
+    origin: Plan | None = field(default=None, repr=False)
 
     def digest(self, k: int) -> bytes:
         """Digest of the first k steps. Two plans with equal digests give equal states after k steps."""
@@ -129,8 +88,8 @@ def check_steps(steps: object) -> int:
     raise BadInput(f"The number of steps is a whole number from 1 to {MAX_STEPS}; got {shown(steps)}.")
 
 
-def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
-    """Resolve `edit` for `steps` steps.
+def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int, origin: Plan | None = None) -> Plan:
+    """Resolve `edit` for `steps` steps. origin: see `Plan`.
 
     Raises `UnknownWord` for a word that its prompt doesn't hold, else `BadInput`.
     """
@@ -139,17 +98,23 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
     gates, weights = _gates(target, edit, N), _weights(target, edit, N)  # a, w: (N, T)
     self_steps = edit.self_steps.steps(N)
     identity = source.ids == target.ids and bool((alignment.matrix == np.eye(target.length)).all())
+    repeats = _repeats(origin, edit, gates, self_steps)
+    own = [
+        edit.amount == 0 or (identity and r and bool((w == 1).all()))
+        for r, w in zip(repeats, weights, strict=True)
+    ]
     blends = [_blend_step(source, target, edit, i, N) for i in range(N)]  # an unknown word raises here
-    if edit.amount == 0 or (identity and (weights == 1).all()):
+    if all(own):
         blends = [None] * N  # both sides of the mask are the source
 
     plans: list[StepPlan] = []
     distinct: dict[tuple[object, ...], StepPlan] = {}  # most steps of a plan are equal
     for i, (a, w, blend) in enumerate(zip(gates, weights, blends, strict=True)):
-        key = (a.tobytes(), w.tobytes(), i in self_steps, blend)
+        key = (a.tobytes(), w.tobytes(), i in self_steps, blend, own[i])
         if key not in distinct:
-            take = alignment.matrix * (a * w)
-            keep = (alignment.new * a + (1 - a)) * w
+            aligned, new = alignment.matrix * a, alignment.new * a + (1 - a)
+            visible = np.where(w > 0, w, np.float32(1))
+            take, keep = aligned * w, new * w
             share = edit.weights_mode == "share" and not _sums_to_one(take, keep)
             take, keep = take * np.float32(edit.amount), keep * np.float32(edit.amount)
             take.flags.writeable = keep.flags.writeable = False
@@ -157,20 +122,42 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int) -> Plan:
             distinct[key] = StepPlan(
                 take=take,
                 keep=keep,
+                take_of_maps=aligned * visible,
+                keep_of_maps=new * visible,
                 inject_self=inject_self,
                 self_pixels=edit.self_pixels,
                 blend=blend,
                 rest=1 - edit.amount,
                 share=share,
                 plain=unweighted and not a.any() and not inject_self and edit.amount == 1,
-                is_source=edit.amount == 0 or (identity and unweighted and blend is None),
+                is_source=own[i] and blend is None,
                 digest=_digest(
                     *(target.ids, take, keep, inject_self and (edit.self_pixels,)),
-                    *(blend, blend and blend.mask, edit.amount, share),
+                    *(blend, blend and blend.mask, edit.amount, share, a[w == 0].tobytes()),
                 ),
             )
         plans.append(distinct[key])
-    return Plan(source=source, target=target, edit=edit, alignment=alignment, steps=tuple(plans))
+    return Plan(
+        source=source, target=target, edit=edit, alignment=alignment, steps=tuple(plans), origin=origin
+    )
+
+
+def _repeats(origin: Plan | None, edit: Edit, gates: Floats, self_steps: range) -> list[bool]:
+    """For each step, whether an edit with equal prompts does again what made its source.
+
+    A generated source was made by the model alone. In one that is an edit, all that was injected has to be
+    injected again, and what a local blend put there no other step puts.
+    """
+    while origin is not None and origin.changes_nothing:
+        origin = origin.origin
+    if origin is None:
+        return [True] * len(gates)
+    return [
+        (step.leaves_maps or bool(a.all()))
+        and (not step.inject_self or (i in self_steps and edit.self_pixels in (step.self_pixels, math.inf)))
+        and (step.blend is None or step.blend.threshold is None)
+        for i, (step, a) in enumerate(zip(origin.steps, gates, strict=True))
+    ]
 
 
 def _digest(ids: tuple[int, ...], take: Floats, keep: Floats, *others: object) -> bytes:

@@ -21,10 +21,11 @@ from .attention import AttentionLayer, AttentionRecord, map_sites
 from .injection import AttentionContext
 from .local_blend import add_up, blended, region
 from .model.conditioning import StepInputs
-from .plan import BlendStep, Plan
+from .plan import Plan
 from .prompt import Prompt
 from .sampler import Sampler, guide
 from .source import Source
+from .step_plan import BlendStep
 from .steps import StepState
 
 Recorded = Iterator[tuple[StepState, AttentionRecord]]  # z_{t-1} and M_t, for each step

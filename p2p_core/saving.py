@@ -33,7 +33,7 @@ from .prompt import Prompt
 from .source import Source
 
 META = "p2p_source"
-VERSION = 1
+VERSION = 2
 Tensors = dict[str, Tensor]
 Records = dict[int, AttentionRecord]  # by step
 BROKEN = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ImportError)
@@ -47,10 +47,13 @@ class Savers(Engine):
         """Tells the model's weights from others, in any process."""
         return self.model.fingerprint
 
-    def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50) -> Plan:
-        """What `edit` would do to a source of `source_prompt`, without running the model."""
+    def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50, origin: Plan | None = None) -> Plan:
+        """What `edit` would do to a source of `source_prompt`, without running the model.
+
+        origin: the plan that made the source, where it is an edit.
+        """
         check_edit(edit)
-        return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps)
+        return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps, origin)
 
     def save_source(self, source: Source, path: str | Path, *, records: bool = False) -> Path:
         """See `Source.save`."""
@@ -186,7 +189,9 @@ class _Writer:
         if isinstance(value, Edit):
             return {"edit": value.to_dict()}
         if isinstance(value, Plan):
-            return {"plan": [value.source.text, value.edit.to_dict(), len(value.steps)]}
+            return {
+                "plan": [value.source.text, value.edit.to_dict(), len(value.steps), self.plain(value.origin)]
+            }
         if isinstance(value, dict):
             return {"dict": [[self.plain(k), self.plain(v)] for k, v in value.items()]}
         if isinstance(value, (tuple, list)):
@@ -216,7 +221,7 @@ class _Reader:
             "image": lambda text: Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"),
             "prompt": self._read_prompt,
             "edit": Edit.from_json,
-            "plan": lambda parts: engine.plan(parts[0], Edit.from_json(parts[1]), steps=parts[2]),
+            "plan": self._read_plan,
             "dict": lambda pairs: {self.made(k): self.made(v) for k, v in pairs},
             "tuple": lambda parts: tuple(map(self.made, parts)),
             "list": lambda parts: [*map(self.made, parts)],
@@ -233,6 +238,10 @@ class _Reader:
         prompt = self._engine.prompt(parts[0])
         check_tokens(prompt, parts[1:])
         return prompt
+
+    def _read_plan(self, parts: list[Any]) -> Plan:
+        prompt, edit, steps, origin = parts
+        return self._engine.plan(prompt, Edit.from_json(edit), steps=steps, origin=self.made(origin))
 
     def _object(self, parts: list[Any]) -> Any:
         module, name, fields = parts

@@ -150,9 +150,17 @@ class RecipesTab:
         source = session.result.as_source()
         self.runner.set_source(session, source)
         text = source.prompt.text
-        timeline = (session.controls or Controls()).timeline.replace(words={}, run=None)
+        whole = (0.0, 1.0)  # The edit stays the source while all that was injected is injected again.
+        timeline = (session.controls or Controls()).timeline
+        timeline = timeline.replace(words={}, run=None, cross=whole, self=whole)
         session.controls = Controls(text, timeline=timeline)
         yield {**source_settings(source), "prompt": text, "timeline": timeline}
         yield from self.runner.run_edit(session, wish.clock)
         if not session.outdated(wish.clock):
-            yield {"line": line("done", "This edit is the source now. Change its prompt or its faders.")}
+            yield {
+                "line": line(
+                    "done",
+                    "This edit is the source now, and all of its attention is injected. Change its prompt or "
+                    "its faders; shorten the windows for more.",
+                )
+            }

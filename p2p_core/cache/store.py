@@ -15,10 +15,11 @@ from ..errors import BadSource, BadSteps, shown
 from ..injection import AttentionContext
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
-from ..plan import Plan, StepPlan, check_steps
+from ..plan import Plan, check_steps
 from ..sampler import Sampler
 from ..schedulers import check_scheduler, make_sampler, sampler_name, sampler_note
 from ..source import Layers, Source
+from ..step_plan import StepPlan
 from .tiers import TieredCache
 
 Size = tuple[int, int]

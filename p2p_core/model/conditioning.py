@@ -17,8 +17,8 @@ from torch import Tensor
 from ..attention import AttentionRecord, Mix
 from ..injection import AttentionContext, Injection, RowEdit, RowEdits
 from ..local_blend import drawn_region
-from ..plan import StepPlan
 from ..prompt import Prompt
+from ..step_plan import StepPlan
 from .model import Model
 from .text_encoder import Conditioning
 

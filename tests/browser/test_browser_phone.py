@@ -111,7 +111,7 @@ def test_the_guides_sentence_stays_until_next(chromium: Any, app: tuple[str, flo
 
 def test_apply_is_lit_while_the_picture_is_that_of_another_prompt(desk: Desk) -> None:
     lit = desk.page.locator("#apply.lit")
-    assert lit.count() == 0
+    lit.wait_for(state="detached", timeout=PATIENCE)
     field = desk.page.locator("#edit-prompt textarea")
     field.press("End")
     desk.page.keyboard.type(" at night")

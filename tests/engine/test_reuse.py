@@ -165,8 +165,9 @@ def test_forgotten_sources_can_still_be_edited(eps: PromptToPrompt) -> None:
 def test_an_edit_as_a_source_is_the_edit(p2p: PromptToPrompt, source: Source, edit: Edit) -> None:
     result = p2p.edit(source, edit)
     chained = result.as_source()
-    same = p2p.edit(chained, Edit(edit.prompt))
-    assert torch.equal(same.latents, result.latents) and same.steps_computed == 0
+    same = p2p.edit(chained, Edit(edit.prompt, cross_steps=1.0, self_steps=1.0))
+    if edit.blend is None:
+        assert torch.equal(same.latents, result.latents) and same.steps_computed == 0
     assert same.image.size == result.image.size
 
 
@@ -183,6 +184,44 @@ def test_an_edit_as_a_source_holds_the_edited_maps(p2p: PromptToPrompt, source: 
     for _ in range(N):
         state = p2p.edit_step(chained, [plan], [state])[0]
     assert_close(state.latents[0], result.latents)
+
+
+@pytest.mark.parametrize("windows", [(0.8, 0.4), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)], ids=str)
+@pytest.mark.parametrize("edit", EDITS, ids=lambda e: e.to_json()[:60])
+def test_a_fader_just_above_1_jumps_nowhere(
+    p2p: PromptToPrompt, source: Source, edit: Edit, windows: tuple[float, float]
+) -> None:
+    """An edit of an edit with equal prompts is the source where all its injection is repeated, else not."""
+    chained = p2p.edit(source, edit).as_source()
+    again = Edit(edit.prompt, cross_steps=windows[0], self_steps=windows[1])
+    same = p2p.edit(chained, again)
+    near = p2p.edit(chained, again.replace(weights={"hill": 1.000001}))
+    assert near.steps_computed > 0
+    assert (same.latents - near.latents).abs().max() < 1e-4
+    if windows == (1.0, 1.0) and edit.blend is None:
+        assert same.plan.changes_nothing
+    assert torch.equal(same.latents, chained.latents[-1]) is same.plan.changes_nothing
+
+
+def test_an_edit_that_changed_nothing_is_a_source_like_the_one_before(
+    p2p: PromptToPrompt, source: Source
+) -> None:
+    chained = p2p.edit(source, Edit(HOUSE)).as_source()
+    assert p2p.edit(chained, Edit(HOUSE, cross_steps=0.0, self_steps=0.0)).plan.changes_nothing
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0])
+def test_a_region_of_a_word_that_was_turned_off_is_that_of_its_own_map(
+    p2p: PromptToPrompt, source: Source, weight: float
+) -> None:
+    off = p2p.edit(source, Edit(HOUSE, weights={"house": weight}, cross_steps=1.0))
+    seen = off.attention("house")
+    assert seen.min() >= 0
+    assert np.allclose(seen, source.attention("house"), atol=1e-5)
+    swap = Edit("a red castle on a snowy hill at night", blend=Blend(source_words=("house",), start=0.0))
+    mask = p2p.edit(off.as_source(), swap).mask
+    assert mask is not None and 0 < mask.mean() < 1
+    assert np.array_equal(mask, p2p.edit(source, swap).mask)
 
 
 def test_as_source_after_the_states_were_forgotten(p2p: PromptToPrompt, source: Source) -> None:
@@ -359,6 +398,7 @@ def test_stopping_a_second_generation_takes_nothing_from_the_first(eps: PromptTo
 
 
 def test_a_dropped_generator_leaves_nothing(eps: PromptToPrompt) -> None:
+    gc.collect()
     processors, held = dict(eps.pipe.unet.attn_processors), eps.cache.nbytes
     states = eps.record(HOUSE, seed=79, steps=N)
     next(states)

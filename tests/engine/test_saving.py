@@ -134,7 +134,7 @@ def test_files_that_hold_no_source(what: str, eps: PromptToPrompt, tmp_path: Pat
         path.unlink()
     else:
         data: Any = {
-            "version": 1,
+            "version": 2,
             "model": {"model_name": "a", "fingerprint": eps.fingerprint},
             "records": None,
         }

@@ -17,7 +17,7 @@ from p2p_core import Blend, Edit, mask_text
 from p2p_core.errors import BadBlend
 from p2p_core.images.mask import mask_array
 from p2p_core.local_blend import BlendSums, region
-from p2p_core.plan import BlendStep
+from p2p_core.step_plan import BlendStep
 
 TARGET = "a red castle on a hill"
 EMPTY = BlendSums(source=None, target=None, subtract=None)
