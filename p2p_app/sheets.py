@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 from PIL import Image, ImageDraw, ImageFont
 
-from p2p_core.recipe import write_png
+from p2p_core.recipe import write_picture
 
 from .pictures import enlarged
 
@@ -165,7 +165,7 @@ def takeaways(session: Session, prompt: str, result: Result) -> Update:
     """Writes what a page offers of an edit to take away: the picture with its recipe, and its card."""
     name = "-".join(prompt.lower().split())[:40]
     name = "".join(c for c in name if c.isalnum() or c == "-").strip("-") or "edit"
-    file = write_png(session.path(f"{name}.png"), enlarged(result.image), result.recipe())
+    file = write_picture(session.path(f"{name}.png"), enlarged(result.image), result.recipe())
     written = write_card(result, session.path(f"{name}-card.jpg"))
     return {
         "download": gr.update(value=str(file), interactive=True),

@@ -32,6 +32,7 @@ from .model.model import Model
 from .plan import Plan
 from .prompt import Prompt
 from .prompt_to_prompt import DM, Recorded, edit_step, record, record_path
+from .recipe import scheduler_settings
 from .source import Layers, Result, Source
 from .start import Start
 from .steps import StepState
@@ -152,6 +153,8 @@ class Engine:
             denoised=torch.cat(clean) if sampler.history and clean else None,
             solver=sampler,
             notes=start.notes,
+            noise_seed=start.noise_seed,
+            scheduler=scheduler_settings(self.pipe.scheduler),
         )
 
     def _caching(self, key: str, steps: Recorded) -> Generator[StepState, None, None]:

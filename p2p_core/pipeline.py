@@ -114,14 +114,15 @@ class PromptToPrompt(Savers, Suggesters):
         negative_prompt: str = "",
         height: int | None = None,
         width: int | None = None,
-        latents: Tensor | None = None,
+        latents: Tensor | str | None = None,
         sampler: str = "auto",
         on_step: OnStep = None,
     ) -> Source:
         """Generate a picture and record it.
 
-        latents: start latents (1, C, h, w), standard normal, instead of the seed's. height and width in
-        pixels; None: the model's own. sampler: one of `SAMPLERS`, or "auto", that of the model's scheduler.
+        latents: start latents (1, C, h, w), standard normal, instead of the seed's; or a recipe's text of
+        them. height, width: pixels; None: the model's own. sampler: one of `SAMPLERS`, or "auto", that of the
+        model's scheduler.
         The noise of a stochastic sampler follows the start latents out of the same seed. on_step: called with
         each `StepState`; False from it stops the run, with a `P2PError`. Equal to diffusers' own pipeline
         with the scheduler of that name for the same start latents or CPU generator.
@@ -141,7 +142,7 @@ class PromptToPrompt(Savers, Suggesters):
         negative_prompt: str = "",
         height: int | None = None,
         width: int | None = None,
-        latents: Tensor | None = None,
+        latents: Tensor | str | None = None,
         sampler: str = "auto",
     ) -> Steps[Source]:
         """`generate` step by step: iterate over the states, then `result` is the source."""
@@ -157,6 +158,7 @@ class PromptToPrompt(Savers, Suggesters):
             guidance_scale=check_guidance_scale(guidance_scale),
             path=z_T if chosen.start == 1 else chosen.start * z_T,
             seed=check_seed(seed) if latents is None else None,
+            noise_seed=check_seed(seed),
             step_noise=drawn[1:] if draws else None,
         )
         return Steps(self.run_source(start))
@@ -234,7 +236,6 @@ class PromptToPrompt(Savers, Suggesters):
         size, factor = self.model.latent_size(height, width), self.model.factor
         method = check_method(method)
         self.model.texts.check_unconditional(negative_prompt, method)
-        x, y = center
         request = Picture(
             image=fit_picture(open_picture(picture), (size[0] * factor, size[1] * factor), fit, center),
             prompt=self.prompt(prompt),
@@ -244,7 +245,7 @@ class PromptToPrompt(Savers, Suggesters):
             size=size,
             method=method,
             fit=fit,
-            center=(float(x), float(y)),
+            center=(float(center[0]), float(center[1])),
         )
         return Steps(invert(self, request, self.inversions))
 
@@ -255,9 +256,10 @@ class PromptToPrompt(Savers, Suggesters):
     def iter_source_of(self, recipe: Recipe) -> Steps[Source]:
         """`source_of` step by step."""
         if "picture" not in recipe.source:
-            return self.iter_generate(**recipe.source)
+            return Steps(self.with_differences(self.iter_generate(**recipe.source), recipe))
         settings = {name: value for name, value in recipe.source.items() if name not in ("picture", "seed")}
-        return self.iter_invert(picture_of(recipe.source["picture"]), **settings)
+        steps = self.iter_invert(picture_of(recipe.source["picture"]), **settings)
+        return Steps(self.with_differences(steps, recipe))
 
     # --- edits --------------------------------------------------------------------------------------
 
@@ -273,8 +275,7 @@ class PromptToPrompt(Savers, Suggesters):
         return Steps(self._edit(source, self._plan(source, edit)))
 
     def _edit(self, source: Source, plan: Plan) -> Generator[StepState, None, Result]:
-        known = self._states.longest_prefix(source, plan)
-        if known.index > 0:
+        if (known := self._states.longest_prefix(source, plan)).index > 0:
             yield replace(known, reused=True)
         (result,) = yield from self.run_edits(source, [plan])
         return result

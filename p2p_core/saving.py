@@ -10,7 +10,7 @@ import base64
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from .errors import BadInput, P2PError, shown
 from .lifetime import Detached
 from .plan import Plan, make_plan
 from .prompt import Prompt
+from .recipe import Recipe
 from .source import Source
+from .steps import Steps, StepState
 
 META = "p2p_source"
 VERSION = 2
@@ -81,6 +83,13 @@ class Savers(Engine):
             aside.unlink(missing_ok=True)
             raise BadInput(f"{path} can't be written ({error.strerror or error}).") from None
         return path
+
+    def with_differences(self, steps: Steps[Source], recipe: Recipe) -> Generator[StepState, None, Source]:
+        """The run of a recipe's source, whose notes say where this model isn't the recipe's."""
+        yield from steps
+        source = steps.result
+        notes = recipe.differences(self.fingerprint, source.scheduler)
+        return dataclasses.replace(source, notes=(*source.notes, *notes))
 
     def load_source(self, saved: str | Path | Source) -> Source:
         """A source that `Source.save` wrote, or one that was unpickled, as a source of this model.

@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from .edit import Edit
+from .errors import BadInput
 from .images.load import picture_text
 from .lifetime import Lifetime
 from .plan import Plan
 from .prompt import Prompt
-from .recipe import Recipe, public_name, write_png
+from .recipe import Recipe, latents_text, public_name, write_picture
 from .sampler import Sampler
 from .steps import StepState
 
@@ -90,7 +91,7 @@ class Source(Lifetime):
     """
 
     prompt: Prompt
-    seed: int | None  # None: the start latents were given
+    seed: int | None  # None: the start latents, or the whole path, were given
     steps: int
     guidance_scale: float
     negative_prompt: str
@@ -110,6 +111,8 @@ class Source(Lifetime):
     inversion: Inversion | None = field(default=None, repr=False)
     solver: Sampler | None = field(default=None, repr=False)  # what it was sampled with
     notes: tuple[str, ...] = ()  # what is not as was asked, for people
+    noise_seed: int | None = None  # of what a stochastic sampler adds; None: the path was given
+    scheduler: dict[str, Any] = field(default_factory=dict, repr=False)  # its settings
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -175,11 +178,11 @@ class Source(Lifetime):
     def to_dict(self) -> dict[str, Any]:
         """The arguments of `generate`, or of `invert`, that make this source again, as plain data.
 
-        A real picture is in it as it was fitted, as PNG in base64.
+        A real picture is in it as it was fitted, as PNG in base64; start latents that were given, as text.
         """
-        settings = {
+        settings: dict[str, Any] = {
             "prompt": self.prompt.text,
-            "seed": self.seed,
+            "seed": self.noise_seed if self.seed is None else self.seed,
             "steps": self.steps,
             "guidance_scale": self.guidance_scale,
             "negative_prompt": self.negative_prompt,
@@ -189,6 +192,9 @@ class Source(Lifetime):
         }
         if self.inversion is not None:
             settings |= self.inversion.to_dict()
+        elif self.seed is None and self.noise_seed is not None:
+            start = 1.0 if self.solver is None else self.solver.start
+            settings["latents"] = latents_text((self.latents[0].float() / start).cpu().numpy())
         return settings
 
 
@@ -231,21 +237,37 @@ class Result:
         return self.as_source().attention(word, step=step, sites=sites)
 
     def recipe(self) -> Recipe:
-        """How this picture was made, through all the edits that led to it."""
+        """How this picture was made, through all the edits that led to it.
+
+        Raises `BadInput` for a source along a path that was given, which no recipe holds.
+        """
         edits, source = [self.edit], self.source
         while source.origin is not None:
             source, plan = source.origin
             edits.insert(0, plan.edit)
-        model = public_name(source.engine.model_name)
-        return Recipe(model=model, source=source.to_dict(), edits=tuple(edits))
+        if source.seed is None and source.noise_seed is None and source.inversion is None:
+            raise BadInput(
+                "A recipe holds what `generate` or `invert` made; this source follows a path of latents that "
+                "was given. Source.save keeps it."
+            )
+        return Recipe(
+            model=public_name(source.engine.model_name),
+            source=source.to_dict(),
+            edits=tuple(edits),
+            weights=source.engine.fingerprint,
+            scheduler=source.scheduler,
+        )
 
     def _repr_png_(self) -> bytes | None:
         """The picture, as notebooks show it."""
         return self.image._repr_png_()
 
     def save(self, path: str | Path) -> Path:
-        """Write a PNG that holds the whole recipe; `load_recipe` reads it back. Returns the path."""
-        return write_png(path, self.image, self.recipe())
+        """Write a picture that holds the whole recipe; `load_recipe` reads it back. Returns the path.
+
+        The name ends in .png, .jpg, .jpeg or .webp; only a PNG holds the very pixels. Raises `BadInput`.
+        """
+        return write_picture(path, self.image, self.recipe())
 
 
 def recipe_of(result: Result) -> Recipe:

@@ -19,8 +19,9 @@ class Start:
     """What a source is recorded from.
 
     path: z_T (1, C, h, w), or the whole path (N + 1, C, h, w) that the source is pinned to. seed: of z_T;
-    None: the caller gave the latents. unconditional: (N, S, d), an embedding for each step in the negative
-    prompt's place. step_noise: (N - 1, C, h, w), of a stochastic sampler. aligned: the path's steps ask the
+    None: the caller gave the latents. noise_seed: of step_noise; None: the path is given. unconditional:
+    (N, S, d), an embedding for each step in the negative prompt's place. step_noise: (N - 1, C, h, w), of a
+    stochastic sampler. aligned: the path's steps ask the
     UNet where the next one arrives, as the inversion that made the path did.
     """
 
@@ -30,6 +31,7 @@ class Start:
     guidance_scale: float
     path: Tensor
     seed: int | None = None
+    noise_seed: int | None = None
     unconditional: Tensor | None = None
     step_noise: Tensor | None = None
     aligned: bool = False

@@ -105,7 +105,7 @@ def take_tab() -> Parts:
             bring = gr.File(
                 label="drop a PNG or JSON",
                 show_label=False,
-                file_types=[".png", ".json"],
+                file_types=[".png", ".jpg", ".jpeg", ".webp", ".json"],
                 type="filepath",
                 height=150,
                 elem_id="bring",

@@ -17,6 +17,7 @@ from ..contexts import leave_inference_mode, lock_of, share_lock
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..injection import AttentionContext
 from ..prompt import Prompt
+from ..recipe import latents_of
 from ..sampler import is_guided
 from .compiling import compile_regions
 from .hub import MORE, PARTS
@@ -167,6 +168,9 @@ class Model:
     def check_latents(self, latents: object, size: tuple[int, int]) -> Tensor:
         """Start latents as (1, C, h, w) in the model's dtype. Raises `BadLatents`."""
         shape = (1, self.channels, *size)
+        if isinstance(latents, str):
+            numbers = latents_of(latents)
+            latents = numbers.reshape(shape) if numbers.size == np.prod(shape) else numbers
         if isinstance(latents, np.ndarray):
             latents = torch.from_numpy(latents)
         if not isinstance(latents, Tensor) or not latents.is_floating_point():

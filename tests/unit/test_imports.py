@@ -16,7 +16,7 @@ LAYERS = (
     {"words"},
     {"weights"},
     {"prompt", "attention", "memory", "images", "lifetime"},
-    {"edit", "alignment", "share"},
+    {"edit", "alignment", "share", "step_plan"},
     {"plan", "recipe", "injection"},
     {"sampler", "local_blend", "compose"},
     {"schedulers", "steps"},
