@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .alignment import align as align
     from .edit import Blend as Blend
     from .edit import Edit as Edit
-    from .edit import Window as Window
     from .images.mask import mask_text as mask_text
     from .pipeline import PromptToPrompt as PromptToPrompt
     from .plan import Plan as Plan
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from .source import recipe_of as recipe_of
     from .steps import StepState as StepState
     from .weights import has_weights as has_weights
+    from .window import Window as Window
 
 _MODULE_OF = {
     "SAMPLERS": "schedulers",
@@ -41,7 +41,7 @@ _MODULE_OF = {
     "Result": "source",
     "Source": "source",
     "StepState": "steps",
-    "Window": "edit",
+    "Window": "window",
     "align": "alignment",
     "has_weights": "weights",
     "load_recipe": "recipe",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,56 +13,19 @@ from typing import Any, Literal
 from .errors import BadInput, shown
 from .images.mask import mask_array, mask_text
 from .prompt import KINDS, Kind
+from .settings import check_clip_skip, check_guidance_scale, check_lora_scale, floats_text
 from .weights import MAX_NUMBER, Name, check_weights, is_name, number, read_weights, weights_of_words
+from .window import Window
 from .words import word_spans
 
 DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
 WEIGHTS_MODES = ("gain", "share")  # of `Edit.weights_mode`
-
-
-@dataclass(frozen=True)
-class Window:
-    """The steps i of a run of N steps with round(start N) <= i < round(end N). start, end: in 0..1."""
-
-    start: float = 0.0
-    end: float = 1.0
-
-    def __post_init__(self) -> None:
-        start, end = number(self.start), number(self.end)
-        if start is None or end is None or not 0 <= start <= end <= 1:
-            raise BadInput(
-                "A window is a fraction, or a pair (start, end) with 0 <= start <= end <= 1; "
-                f"got ({shown(self.start)}, {shown(self.end)})."
-            )
-        object.__setattr__(self, "start", start)
-        object.__setattr__(self, "end", end)
-
-    @classmethod
-    def of(cls, value: object, what: str = "A window") -> Window:
-        """From a fraction f, which means (0, f), or a pair. Raises `BadInput`."""
-        if isinstance(value, Window):
-            return value
-        pair = value if isinstance(value, (list, tuple)) and len(value) == 2 else (0.0, value)
-        try:
-            return cls(*pair)
-        except BadInput:
-            raise BadInput(
-                f"{what} is a fraction of the steps, or a pair (start, end), with 0 <= start <= end <= 1; "
-                f"got {shown(value)}."
-            ) from None
-
-    def steps(self, total: int) -> range:
-        """The steps covered, 0 the noisiest. Halves round up."""
-        return range(step_at(self.start, total), step_at(self.end, total))
-
-    def to_json(self) -> float | list[float]:
-        """The fraction or the pair that `of` takes."""
-        return self.end if self.start == 0 else [self.start, self.end]
-
-
-def step_at(fraction: float, total: int) -> int:
-    """round(fraction * total), halves up. (Python's round goes to even, and int() loses 0.58 * 50.)"""
-    return math.floor(round(fraction * total, 9) + 0.5)
+_RUN_SETTINGS: dict[str, Callable[[Any], object]] = {
+    "guidance_scale": check_guidance_scale,
+    "lora_scale": check_lora_scale,
+    "clip_skip": check_clip_skip,
+    "prompt_embeds": floats_text,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +97,8 @@ class Edit:
     weights_mode: "gain", the paper's, or "share": the edited map is divided by its rows' sums, see `share`.
     amount: 0 is the source and 1 the edit. Between them each cross-attention layer gives amount times what it
         gives in the edit, and 1 - amount times what it gave in the source.
+    negative_prompt, guidance_scale, lora_scale, clip_skip: the target's own; None: the source's.
+    prompt_embeds: what the prompt is read as, see `PromptToPrompt.generate`; None: what the model reads.
     notes: why it is as it is, for people, see `suggest`; no part of what is asked for.
 
     Raises `BadInput`.
@@ -149,6 +114,11 @@ class Edit:
     blend: Blend | None = None
     weights_mode: Literal["gain", "share"] = "gain"
     amount: float = 1.0
+    negative_prompt: str | None = None
+    guidance_scale: float | None = None
+    lora_scale: float | None = None
+    clip_skip: int | None = None
+    prompt_embeds: Any = None
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -170,6 +140,11 @@ class Edit:
         if amount is None or not 0 <= amount <= 1:
             raise BadInput(f"An edit's amount is a number from 0 to 1; got {shown(self.amount)}.")
         put(self, "amount", amount)
+        if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
+            raise BadInput(f"negative_prompt is text, or None; got {shown(self.negative_prompt)}.")
+        for name, check in _RUN_SETTINGS.items():
+            if getattr(self, name) is not None:
+                put(self, name, check(getattr(self, name)))
         if isinstance(self.blend, Mapping):
             put(self, "blend", _from_fields(Blend, self.blend, "blend"))
         elif self.blend is not None and not isinstance(self.blend, Blend):
@@ -206,7 +181,13 @@ class Edit:
             "blend": None if self.blend is None else self.blend.to_dict(),
             "weights_mode": self.weights_mode,
             "amount": self.amount,
+            **{name: getattr(self, name) for name in ("negative_prompt", *_RUN_SETTINGS)},
         }
+
+    @property
+    def run_settings(self) -> tuple[str | None, float | None, float | None]:
+        """What all steps of a run share: negative prompt, guidance scale, LoRA scale. None: the source's."""
+        return self.negative_prompt, self.guidance_scale, self.lora_scale
 
     def to_json(self) -> str:
         """`to_dict` as text."""

@@ -1,15 +1,10 @@
-"""The engine: Algorithm 1 with everything reused that is known.
-
-A state depends on the source and on the plan's steps so far, and on nothing else. So every edit resumes at
-the longest prefix that any edit before it has computed.
-"""
+"""The engine: a model, its lock, and what is kept of its sources."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,25 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from .cache.gone import Gone
-from .cache.keys import key_of
 from .cache.lru import LRU
 from .cache.states import StateCache
-from .cache.store import AttentionStore, most_needed
+from .cache.store import AttentionStore
 from .cache.tiers import TieredCache
 from .contexts import lock_of, plain
 from .errors import BadInput, shown
-from .local_blend import over
 from .memory import edits_at_once
-from .model.conditioning import StepInputs
 from .model.model import Model
-from .plan import Plan
 from .prompt import Prompt
-from .prompt_to_prompt import DM, Recorded, edit_step, record, record_path
+from .prompt_to_prompt import Recorded, record, record_path
 from .recipe import scheduler_settings
-from .source import Layers, Result, Source
+from .settings import check_clip_skip, floats_text
+from .source import Layers, Source
 from .start import Start
 from .steps import StepState
-from .tree import run_tree
 
 PATH_BATCH = 8  # steps of a given path in one call; more gain little
 MAX_PROMPT_BYTES = 16 << 20  # of tokenized prompts that are remembered
@@ -78,8 +69,13 @@ class Engine:
     def dtype(self) -> torch.dtype:
         return self.model.dtype
 
-    def prompt(self, text: str) -> Prompt:
-        """`text` with its words and their token positions."""
+    def prompt(self, text: str, *, clip_skip: int | None = None, prompt_embeds: Any = None) -> Prompt:
+        """`text` with its words and their token positions, and how it is read, see `generate`."""
+        skipped = check_clip_skip(clip_skip)
+        embeds = "" if prompt_embeds is None else floats_text(prompt_embeds)
+        if skipped or embeds:
+            self.model.texts.check_reading(skipped, embeds)
+            return replace(self.prompt(text), clip_skip=skipped, embeds=embeds)
         tokenizers = self.model.texts.known
         known = self._prompts.get((text, tokenizers)) if isinstance(text, str) else None
         if known is None:
@@ -95,10 +91,10 @@ class Engine:
                 self.forget_edits()
             return self._last_version
 
-    def locked(self, steps: Generator[T, None, R]) -> Generator[T, None, R]:
+    def locked(self, steps: Generator[T, None, R], lora_scale: float = 1.0) -> Generator[T, None, R]:
         """The same steps, each computed under the lock, which is free between them."""
         while True:
-            with self.lock:
+            with self.lock, self.model.at_lora_scale(lora_scale):
                 self.gone.clear()
                 try:
                     step = next(steps)
@@ -124,7 +120,7 @@ class Engine:
             steps = record_path(dm, start.prompt, start.path, batch=batch)
         states: list[StepState] = []
         try:
-            for state in self.locked(self._caching(key, steps)):
+            for state in self.locked(self._caching(key, steps), start.lora_scale):
                 states.append(state)
                 yield state
             held = len(sampler)
@@ -150,6 +146,7 @@ class Engine:
             sampler=sampler.name,
             noise=start.step_noise,
             ahead=start.ahead,
+            lora_scale=start.lora_scale,
             denoised=torch.cat(clean) if sampler.history and clean else None,
             solver=sampler,
             notes=start.notes,
@@ -161,90 +158,6 @@ class Engine:
         for state, maps in steps:
             self.cache.keep(key, state.index - 1, maps)
             yield state
-
-    # --- edits --------------------------------------------------------------------------------------
-
-    def dm(self, source: Source) -> DM:
-        """The model as edits of a source ask it. What it makes of texts and plans holds for one run."""
-        self.version()
-        negative = self.prompt(source.negative_prompt)
-        return DM(
-            inputs=StepInputs(self.model, source.latent_size, source.guidance_scale),
-            sampler=self.store.solver(source),
-            unconditional=negative if source.unconditional is None else source.unconditional,
-            step_noise=source.noise,
-            ahead=source.ahead,
-        )
-
-    def run_edits(self, source: Source, plans: Sequence[Plan]) -> Generator[StepState, None, list[Result]]:
-        """Edits of a source as a tree: yields the state of each step that it runs, returns the results."""
-        begun, dm = time.perf_counter(), self.dm(source)
-        known = [self._states.longest_prefix(source, plan) for plan in plans]
-        step = partial(self.edit_step, source, dm=dm)
-        batch = self._edits_at_once(source.latent_size, rows=1 + self.model.guided(source.guidance_scale))
-        states, computed = yield from run_tree(source, plans, known, step, batch=batch)
-        return [
-            self._result(source, plan, state, count, begun)
-            for plan, state, count in zip(plans, states, computed, strict=True)
-        ]
-
-    @plain()
-    def edit_step(
-        self, source: Source, plans: Sequence[Plan], states: Sequence[StepState], dm: DM | None = None
-    ) -> list[StepState]:
-        """The next step of distinct edits, all at one index, with the source's record from where it lies.
-
-        dm: of the run that these steps belong to. The new states are kept.
-        """
-        dm, i = dm or self.dm(source), states[0].index
-        with self.lock:
-            self.gone.clear()
-            maps = self.store.of(source, i, most_needed(source, plans, i), dm.inputs)
-            if i + 1 < source.steps:
-                self.store.prefetch(source, i + 1, most_needed(source, plans, i + 1))
-            after = edit_step(dm, source, maps, plans, states)
-            for plan, state in zip(plans, after, strict=True):
-                self._states.put(source, plan, state)
-        return after
-
-    def _result(self, source: Source, plan: Plan, state: StepState, computed: int, begun: float) -> Result:
-        image = source.image.copy()
-        if not plan.changes_nothing:
-            key = (source.key, plan.digest(source.steps))
-            image = self._states.image(*key, lambda: self.decode(state.latents, final=True))
-        mask = None if state.mask is None else state.mask.float().cpu().numpy()
-        if mask is not None and plan.edit.blend is not None and plan.edit.blend.keep_pixels:
-            image = over(image, source.pixels, mask)
-        return Result(
-            image=image,
-            latents=state.latents[0].clone(),
-            plan=plan,
-            mask=mask,
-            steps_total=source.steps,
-            steps_computed=computed,
-            seconds=time.perf_counter() - begun,
-            source=source,
-        )
-
-    @plain()
-    def edited_source(self, result: Result) -> Source:
-        """`Result.as_source`: the edit's path of latents, and its maps as sums of terms (`compose`)."""
-        source, plan = result.source, result.plan
-        states, dm = [source.state(0)], self.dm(source)
-        for k in range(1, source.steps + 1):
-            known = self._states.state(source, plan, k)
-            states.append(known or self.edit_step(source, [plan], states[-1:], dm)[0])  # forgotten since
-        clean = [state.denoised for state in states[1:-1] if state.denoised is not None]
-        return replace(
-            source,
-            prompt=plan.target,
-            image=result.image,
-            latents=torch.cat([state.latents for state in states]),
-            seconds=result.seconds,
-            key=key_of(source.key, plan.digest(source.steps)),
-            origin=(source, plan),
-            denoised=torch.cat(clean) if dm.sampler.history and clean else None,
-        )
 
     def _edits_at_once(self, size: tuple[int, int], *, rows: int) -> int:
         """Edits in one batch: as many as fit into what is free. rows: of the UNet's, for each."""

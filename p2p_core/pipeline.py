@@ -7,31 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
-from torch import Tensor
-
 from .cache.tiers import TieredCache, tier_budgets
 from .contexts import plain
 from .edit import Edit, check_edits
-from .errors import BadInput, shown
-from .images.load import fit_picture, open_picture, picture_of
-from .inversion.invert import Picture, invert
-from .inversion.methods import check_inverse_sampler, check_method
 from .inversion.store import InversionStore, check_budget
 from .model.loading import Progress, asked_dtype, choose_device, choose_dtype, load
 from .model.model import Model
 from .options import Options
 from .plan import Plan
-from .recipe import Recipe
-from .sampler import check_guidance_scale, check_seed, noise
-from .saving import Savers
 from .source import Result, Source
-from .start import Start
+from .sources import Sources
 from .steps import OnStep, Steps, StepState
 from .suggest import Suggesters
 
 
-class PromptToPrompt(Savers, Suggesters):
+class PromptToPrompt(Sources, Suggesters):
     """Generate a picture once, then edit it by its prompt as often as you like.
 
     pipe: a diffusers Stable Diffusion 1.x, 2.x or XL pipeline. device: "cpu", "cuda" or None (auto). dtype:
@@ -102,165 +92,6 @@ class PromptToPrompt(Savers, Suggesters):
         """As the pipeline's own: options for `tqdm`, such as disable=True, for whatever is no generator."""
         self.pipe.set_progress_bar_config(**options)
 
-    # --- sources ------------------------------------------------------------------------------------
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        seed: int = 0,
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        height: int | None = None,
-        width: int | None = None,
-        latents: Tensor | str | None = None,
-        sampler: str = "auto",
-        on_step: OnStep = None,
-    ) -> Source:
-        """Generate a picture and record it.
-
-        latents: start latents (1, C, h, w), standard normal, instead of the seed's; or a recipe's text of
-        them. height, width: pixels; None: the model's own. sampler: one of `SAMPLERS`, or "auto", that of the
-        model's scheduler.
-        The noise of a stochastic sampler follows the start latents out of the same seed. on_step: called with
-        each `StepState`; False from it stops the run, with a `P2PError`. Equal to diffusers' own pipeline
-        with the scheduler of that name for the same start latents or CPU generator.
-        """
-        return self.iter_generate(
-            prompt, seed=seed, steps=steps, guidance_scale=guidance_scale, negative_prompt=negative_prompt,
-            height=height, width=width, latents=latents, sampler=sampler,
-        ).run(on_step, self.pipe.progress_bar)  # fmt: skip
-
-    def iter_generate(
-        self,
-        prompt: str,
-        *,
-        seed: int = 0,
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        height: int | None = None,
-        width: int | None = None,
-        latents: Tensor | str | None = None,
-        sampler: str = "auto",
-    ) -> Steps[Source]:
-        """`generate` step by step: iterate over the states, then `result` is the source."""
-        chosen, size = self.store.sampler(steps, sampler), self.model.latent_size(height, width)
-        draws = len(chosen) - 1 if chosen.stochastic else 0
-        self.model.texts.check_unconditional(negative_prompt)
-        drawn = noise((1, self.model.channels, *size), check_seed(seed), draws).to(self.device, self.dtype)
-        z_T = drawn[:1] if latents is None else self.model.check_latents(latents, size)
-        start = Start(
-            prompt=self.prompt(prompt),
-            negative=self.prompt(negative_prompt),
-            sampler=chosen,
-            guidance_scale=check_guidance_scale(guidance_scale),
-            path=z_T if chosen.start == 1 else chosen.start * z_T,
-            seed=check_seed(seed) if latents is None else None,
-            noise_seed=check_seed(seed),
-            step_noise=drawn[1:] if draws else None,
-        )
-        return Steps(self.run_source(start))
-
-    def iter_record_path(
-        self, prompt: str, path: Tensor, *, guidance_scale: float = 7.5, negative_prompt: str = ""
-    ) -> Steps[Source]:
-        """Record a source along a path of latents that is given, such as `inversion.methods.ddim_path`.
-
-        path: (N + 1, C, h, w), z_T first; it becomes the source's latents, whatever the model would have made
-        of z_T, and its queries and keys are those of the prompt's conditional row at each z_t. That is direct
-        inversion (Ju et al. 2024, section 4): the source is exact, a target starts from z_T.
-        """
-        if not isinstance(path, Tensor) or path.dim() != 4 or len(path) < 2:
-            raise BadInput(
-                "path is a tensor of N + 1 latents (N + 1, C, h, w), the noisiest first; "
-                f"got {shown(tuple(path.shape) if isinstance(path, Tensor) else path)}."
-            )
-        size = (path.shape[-2], path.shape[-1])
-        self.model.texts.check_unconditional(negative_prompt)
-        start = Start(
-            prompt=self.prompt(prompt),
-            negative=self.prompt(negative_prompt),
-            sampler=self.store.sampler(len(path) - 1),
-            guidance_scale=check_guidance_scale(guidance_scale),
-            path=torch.cat([self.model.check_latents(z[None], size) for z in path]),
-        )
-        return Steps(self.run_source(start))
-
-    def invert(
-        self,
-        picture: Any,
-        prompt: str,
-        *,
-        method: str = "direct",
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        height: int | None = None,
-        width: int | None = None,
-        fit: str = "crop",
-        center: tuple[float, float] = (0.5, 0.5),
-        sampler: str = "auto",
-        on_step: OnStep = None,
-    ) -> Source:
-        """A real picture as a source (Prompt-to-Prompt, real image editing).
-
-        picture: a path, bytes, a PIL image or an array, as `open_picture` takes it; cropped around
-        `center` (x, y in 0..1) or padded to the size. prompt: what it shows; only what it names can be
-        edited. method: one of `inversion.methods.METHODS`, which that module explains. sampler: "auto" or
-        "ddim". on_step: called with each `StepState` of the way to noise and back.
-        """
-        return self.iter_invert(
-            picture, prompt, method=method, steps=steps, guidance_scale=guidance_scale,
-            negative_prompt=negative_prompt, height=height, width=width, fit=fit, center=center,
-            sampler=sampler,
-        ).run(on_step, self.pipe.progress_bar)  # fmt: skip
-
-    def iter_invert(
-        self,
-        picture: Any,
-        prompt: str,
-        *,
-        method: str = "direct",
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        height: int | None = None,
-        width: int | None = None,
-        fit: str = "crop",
-        center: tuple[float, float] = (0.5, 0.5),
-        sampler: str = "auto",
-    ) -> Steps[Source]:
-        """`invert` step by step: iterate over the states, then `result` is the source."""
-        size, factor = self.model.latent_size(height, width), self.model.factor
-        method = check_method(method)
-        self.model.texts.check_unconditional(negative_prompt, method)
-        request = Picture(
-            image=fit_picture(open_picture(picture), (size[0] * factor, size[1] * factor), fit, center),
-            prompt=self.prompt(prompt),
-            negative=self.prompt(negative_prompt),
-            sampler=self.store.sampler(steps, check_inverse_sampler(sampler)),
-            guidance_scale=check_guidance_scale(guidance_scale),
-            size=size,
-            method=method,
-            fit=fit,
-            center=(float(center[0]), float(center[1])),
-        )
-        return Steps(invert(self, request, self.inversions))
-
-    def source_of(self, recipe: Recipe, *, on_step: OnStep = None) -> Source:
-        """The first source of a recipe once more, generated or inverted."""
-        return self.iter_source_of(recipe).run(on_step, self.pipe.progress_bar)
-
-    def iter_source_of(self, recipe: Recipe) -> Steps[Source]:
-        """`source_of` step by step."""
-        if "picture" not in recipe.source:
-            return Steps(self.with_differences(self.iter_generate(**recipe.source), recipe))
-        settings = {name: value for name, value in recipe.source.items() if name not in ("picture", "seed")}
-        steps = self.iter_invert(picture_of(recipe.source["picture"]), **settings)
-        return Steps(self.with_differences(steps, recipe))
-
     # --- edits --------------------------------------------------------------------------------------
 
     def edit(self, source: Source, edit: Edit, *, on_step: OnStep = None) -> Result:
@@ -295,7 +126,6 @@ class PromptToPrompt(Savers, Suggesters):
     def _plan(self, source: object, edit: Edit) -> Plan:
         source = self.check_source(source)
         before = source.origin and source.origin[1]
-        return self.plan(source.prompt.text, edit, steps=source.steps, origin=before)
+        return self.plan(source.prompt, edit, steps=source.steps, origin=before)
 
-    record, record_along, inverting = iter_generate, iter_record_path, iter_invert  # names that were
-    stream, stream_many, recording_of = iter_edit, iter_edit_many, iter_source_of
+    stream, stream_many = iter_edit, iter_edit_many  # names that were

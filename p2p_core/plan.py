@@ -18,11 +18,12 @@ from functools import cached_property
 import numpy as np
 
 from .alignment import Alignment, align
-from .edit import DEFAULT, Edit, Window, check_edit, step_at
+from .edit import DEFAULT, Edit, check_edit
 from .errors import BadInput, shown
 from .prompt import Prompt
 from .step_plan import BlendStep, Floats, StepPlan
 from .weights import Name, has_weights
+from .window import Window, step_at
 
 MAX_STEPS = 1000
 
@@ -97,11 +98,11 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int, origin: Pl
     alignment = align(source, target, check_edit(edit).kind)
     gates, weights = _gates(target, edit, N), _weights(target, edit, N)  # a, w: (N, T)
     self_steps = edit.self_steps.steps(N)
-    identity = source.ids == target.ids and bool((alignment.matrix == np.eye(target.length)).all())
-    repeats = _repeats(origin, edit, gates, self_steps)
+    alike = edit.run_settings == (None, None, None)
+    identity = source.key == target.key and bool((alignment.matrix == np.eye(target.length)).all())
     own = [
-        edit.amount == 0 or (identity and r and bool((w == 1).all()))
-        for r, w in zip(repeats, weights, strict=True)
+        alike and (edit.amount == 0 or (identity and repeated and bool((w == 1).all())))
+        for repeated, w in zip(_repeats(origin, edit, gates, self_steps), weights, strict=True)
     ]
     blends = [_blend_step(source, target, edit, i, N) for i in range(N)]  # an unknown word raises here
     if all(own):
@@ -132,7 +133,7 @@ def make_plan(source: Prompt, target: Prompt, edit: Edit, steps: int, origin: Pl
                 plain=unweighted and not a.any() and not inject_self and edit.amount == 1,
                 is_source=own[i] and blend is None,
                 digest=_digest(
-                    *(target.ids, take, keep, inject_self and (edit.self_pixels,)),
+                    *(target.key, take, keep, inject_self and (edit.self_pixels,), edit.run_settings),
                     *(blend, blend and blend.mask, edit.amount, share, a[w == 0].tobytes()),
                 ),
             )
@@ -160,8 +161,8 @@ def _repeats(origin: Plan | None, edit: Edit, gates: Floats, self_steps: range) 
     ]
 
 
-def _digest(ids: tuple[int, ...], take: Floats, keep: Floats, *others: object) -> bytes:
-    h = hashlib.blake2b(repr((ids, others)).encode(), digest_size=16)
+def _digest(target: tuple[object, ...], take: Floats, keep: Floats, *others: object) -> bytes:
+    h = hashlib.blake2b(repr((target, others)).encode(), digest_size=16)
     h.update(np.ascontiguousarray(take).tobytes())
     h.update(np.ascontiguousarray(keep).tobytes())
     return h.digest()
@@ -264,7 +265,7 @@ def _blend_notes(plan: Plan) -> Iterator[str]:
 
 
 def _nothing_notes(plan: Plan) -> Iterator[str]:
-    if plan.edit.amount == 0:
+    if plan.changes_nothing and plan.edit.amount == 0:
         yield "This changes nothing because the amount of the edit is 0."
     elif plan.changes_nothing:
         equal = plan.source.text == plan.target.text

@@ -5,6 +5,7 @@ Token positions come from the tokenizer's own offsets: decoded tokens are never 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -59,6 +60,8 @@ class Prompt:
     end: int  # position of the end mark
     pieces: tuple[Piece, ...] = field(repr=False)
     truncated_words: tuple[str, ...]  # words whose tokens, or some of them, lie past the encoder's length
+    clip_skip: int = 0  # how many of the encoder's last layers are left out
+    embeds: str = field(default="", repr=False)  # (S, d) as `settings.floats_text`, instead of the encoder's
 
     @classmethod
     def parse(cls, text: object, tokenizer: Any) -> Prompt:
@@ -112,6 +115,12 @@ class Prompt:
             f"{', '.join(self.truncated_words)} fell off and has no effect."
         )
 
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """All that its embedding depends on: two prompts with equal keys are one to the model."""
+        embeds = hashlib.blake2b(self.embeds.encode(), digest_size=16).hexdigest() if self.embeds else ""
+        return (self.ids, self.clip_skip, embeds)
+
     @property
     def length(self) -> int:
         """S, the encoder's length in tokens."""
@@ -120,7 +129,7 @@ class Prompt:
     @property
     def nbytes(self) -> int:
         """About what it takes of memory."""
-        return 8 * self.length + 4 * len(self.text) + 1000 * len(self.pieces)
+        return 8 * self.length + 4 * len(self.text) + 1000 * len(self.pieces) + len(self.embeds)
 
     @cached_property
     def encoded_pieces(self) -> tuple[Piece, ...]:

@@ -6,15 +6,12 @@ picture holds the picture too, so that a recipe is whole.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, PngImagePlugin
 
 from .edit import Edit
@@ -25,6 +22,7 @@ CHUNK = "p2p"
 VERSION = 1
 _SOURCE_FIELDS = {
     "prompt", "seed", "steps", "guidance_scale", "negative_prompt", "height", "width", "sampler", "latents",
+    "clip_skip", "prompt_embeds", "lora_scale",
 }  # fmt: skip
 _PICTURE_FIELDS = {"method", "picture", "fit", "center"}
 _ASCII = b"ASCII\0\0\0"  # before a user comment of EXIF
@@ -79,19 +77,6 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     settings = json.loads(json.dumps(dict(scheduler.config), default=str))
     plain = {name: value for name, value in settings.items() if not name.startswith("_")}
     return {"name": type(scheduler).__name__, **plain}
-
-
-def latents_text(latents: npt.NDArray[np.float32]) -> str:
-    """Start latents as text for a recipe, which `generate` takes too."""
-    return base64.b64encode(latents.astype("<f4").tobytes()).decode()
-
-
-def latents_of(text: str) -> npt.NDArray[np.float32]:
-    """All numbers of `latents_text`, in one row. Raises `BadInput`."""
-    try:
-        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
-    except ValueError:
-        raise BadInput(f"Start latents as text are 32-bit floats in base64; got {shown(text)}.") from None
 
 
 def public_name(model: str) -> str:

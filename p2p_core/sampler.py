@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import BadInput, shown
 
-MAX_GUIDANCE_SCALE = 100
 Coefficients = tuple[float, ...]  # one a step
 
 
@@ -159,11 +157,3 @@ def check_seed(seed: object) -> int:
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and 0 <= int(seed) < 2**63:
         return int(seed)
     raise BadInput(f"A seed is a whole number from 0 to 2**63 - 1; got {shown(seed)}.")
-
-
-def check_guidance_scale(scale: Any) -> float:
-    """A guidance scale as a float. Raises `BadInput`."""
-    real = isinstance(scale, numbers.Real) and not isinstance(scale, bool)
-    if real and 0 <= scale <= MAX_GUIDANCE_SCALE:
-        return float(scale)
-    raise BadInput(f"guidance_scale is a number from 0 to {MAX_GUIDANCE_SCALE}; got {shown(scale)}.")

@@ -25,7 +25,7 @@ from torch import Tensor
 from .attention import AttentionRecord
 from .cache.keys import key_of
 from .edit import Edit, check_edit
-from .engine import Engine
+from .editing import Editor
 from .errors import BadInput, P2PError, shown
 from .lifetime import Detached
 from .plan import Plan, make_plan
@@ -41,7 +41,7 @@ Records = dict[int, AttentionRecord]  # by step
 BROKEN = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ImportError)
 
 
-class Savers(Engine):
+class Savers(Editor):
     """An engine whose sources can be kept in files."""
 
     @property
@@ -49,13 +49,22 @@ class Savers(Engine):
         """Tells the model's weights from others, in any process."""
         return self.model.fingerprint
 
-    def plan(self, source_prompt: str, edit: Edit, *, steps: int = 50, origin: Plan | None = None) -> Plan:
+    def plan(
+        self, source_prompt: str | Prompt, edit: Edit, *, steps: int = 50, origin: Plan | None = None
+    ) -> Plan:
         """What `edit` would do to a source of `source_prompt`, without running the model.
 
         origin: the plan that made the source, where it is an edit.
         """
         check_edit(edit)
-        return make_plan(self.prompt(source_prompt), self.prompt(edit.prompt), edit, steps, origin)
+        self.model.texts.check_unconditional(edit.negative_prompt)
+        source = source_prompt if isinstance(source_prompt, Prompt) else self.prompt(source_prompt)
+        embeds = edit.prompt_embeds
+        if embeds is None and edit.prompt == source.text:
+            embeds = source.embeds
+        skipped = source.clip_skip if edit.clip_skip is None else edit.clip_skip
+        target = self.prompt(edit.prompt, clip_skip=skipped, prompt_embeds=embeds)
+        return make_plan(source, target, edit, steps, origin)
 
     def save_source(self, source: Source, path: str | Path, *, records: bool = False) -> Path:
         """See `Source.save`."""
@@ -194,13 +203,12 @@ class _Writer:
             value.save(png := io.BytesIO(), format="PNG")
             return {"image": base64.b64encode(png.getvalue()).decode()}
         if isinstance(value, Prompt):
-            return {"prompt": [value.text, *value.ids]}
+            return {"prompt": [value.text, value.clip_skip, value.embeds, *value.ids]}
         if isinstance(value, Edit):
             return {"edit": value.to_dict()}
         if isinstance(value, Plan):
-            return {
-                "plan": [value.source.text, value.edit.to_dict(), len(value.steps), self.plain(value.origin)]
-            }
+            parts = (value.source, value.edit, len(value.steps), value.origin)
+            return {"plan": [self.plain(part) for part in parts]}
         if isinstance(value, dict):
             return {"dict": [[self.plain(k), self.plain(v)] for k, v in value.items()]}
         if isinstance(value, (tuple, list)):
@@ -244,13 +252,14 @@ class _Reader:
         return self._kinds[kind](inside)
 
     def _read_prompt(self, parts: list[Any]) -> Prompt:
-        prompt = self._engine.prompt(parts[0])
-        check_tokens(prompt, parts[1:])
+        text, clip_skip, embeds, *ids = parts
+        prompt = self._engine.prompt(text, clip_skip=clip_skip, prompt_embeds=embeds)
+        check_tokens(prompt, ids)
         return prompt
 
     def _read_plan(self, parts: list[Any]) -> Plan:
-        prompt, edit, steps, origin = parts
-        return self._engine.plan(prompt, Edit.from_json(edit), steps=steps, origin=self.made(origin))
+        prompt, edit, steps, origin = map(self.made, parts)
+        return self._engine.plan(prompt, edit, steps=steps, origin=origin)
 
     def _object(self, parts: list[Any]) -> Any:
         module, name, fields = parts

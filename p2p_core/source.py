@@ -18,8 +18,9 @@ from .images.load import picture_text
 from .lifetime import Lifetime
 from .plan import Plan
 from .prompt import Prompt
-from .recipe import Recipe, latents_text, public_name, write_picture
+from .recipe import Recipe, public_name, write_picture
 from .sampler import Sampler
+from .settings import floats_text
 from .steps import StepState
 
 Layers = tuple[int, int] | Iterable[str] | None
@@ -108,6 +109,7 @@ class Source(Lifetime):
     noise: Tensor | None = field(default=None, repr=False)
     denoised: Tensor | None = field(default=None, repr=False)
     ahead: Tensor | None = field(default=None, repr=False)
+    lora_scale: float = 1.0
     inversion: Inversion | None = field(default=None, repr=False)
     solver: Sampler | None = field(default=None, repr=False)  # what it was sampled with
     notes: tuple[str, ...] = ()  # what is not as was asked, for people
@@ -190,11 +192,14 @@ class Source(Lifetime):
             "width": self.width,
             "sampler": self.sampler,
         }
+        usual = {"clip_skip": 0, "prompt_embeds": "", "lora_scale": 1.0}
+        read = (self.prompt.clip_skip, self.prompt.embeds, self.lora_scale)
+        settings |= {n: v for (n, none), v in zip(usual.items(), read, strict=True) if v != none}
         if self.inversion is not None:
             settings |= self.inversion.to_dict()
         elif self.seed is None and self.noise_seed is not None:
             start = 1.0 if self.solver is None else self.solver.start
-            settings["latents"] = latents_text((self.latents[0].float() / start).cpu().numpy())
+            settings["latents"] = floats_text(self.latents[0].float() / start)
         return settings
 
 

@@ -35,6 +35,7 @@ class Start:
     unconditional: Tensor | None = None
     step_noise: Tensor | None = None
     aligned: bool = False
+    lora_scale: float = 1.0
 
     @property
     def ahead(self) -> Tensor | None:
@@ -55,7 +56,7 @@ class Start:
     def dm(self, model: Model) -> DM:
         """The model as this source asks it."""
         return DM(
-            inputs=StepInputs(model, self.size, self.guidance_scale),
+            inputs=StepInputs(model, self.size, self.guidance_scale, self.lora_scale),
             sampler=self.sampler,
             unconditional=self.negative if self.unconditional is None else self.unconditional,
             step_noise=self.step_noise,
@@ -67,7 +68,7 @@ class Start:
 
         An aligned path follows from its end, so that its source has a name before the path is known.
         """
-        texts = (self.prompt.ids, self.negative.ids, self.guidance_scale, self.aligned)
+        texts = (self.prompt.key, self.negative.key, self.guidance_scale, self.lora_scale, self.aligned)
         path = self.path[-1:] if self.aligned else self.path
         return key_of(
             *model, *texts, self.size, self.sampler.numbers, path, self.step_noise, self.unconditional

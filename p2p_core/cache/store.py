@@ -65,6 +65,10 @@ class AttentionStore:
         """The sampler that a source was made with, whatever the pipeline's scheduler is now."""
         return source.solver or self.sampler(source.steps, source.sampler)
 
+    def inputs(self, source: Source) -> StepInputs:
+        """What steps of a source read, as it was made."""
+        return StepInputs(self.model, source.latent_size, source.guidance_scale, source.lora_scale)
+
     def of(
         self, source: Source, i: int, self_pixels: float, inputs: StepInputs | None = None
     ) -> AttentionRecord | None:
@@ -76,7 +80,7 @@ class AttentionStore:
         if self_pixels < 0:
             return None
         size, key = source.latent_size, source.key
-        inputs = inputs or StepInputs(self.model, size, source.guidance_scale)
+        inputs = inputs or self.inputs(source)
         layers = self._self_layers(size, self_pixels)
         last = inputs.last_read
         if last is not None and last[:2] == (key, i) and layers <= last[2].self_.keys():
@@ -104,7 +108,10 @@ class AttentionStore:
                 maps = self.of(parent, i, needed(step, size), inputs)
                 context.injection = inputs.injection(maps, [step], parent.prompt)
         t = self.solver(source).timesteps[i]
-        self.model.predict(source.asked(i), t, inputs.text([source.prompt]), context)
+        own = (source.guidance_scale, source.lora_scale)
+        asked = inputs if (inputs.guidance_scale, inputs.lora_scale) == own else self.inputs(source)
+        with self.model.at_lora_scale(source.lora_scale):
+            self.model.predict(source.asked(i), t, asked.text([source.prompt]), context)
         if context.injection is None:
             return context.recorded
         return compose(context.injection.record, context.recorded, step, inputs.mixes)

@@ -39,6 +39,7 @@ class Picture:
     method: str
     fit: str
     center: tuple[float, float]
+    lora_scale: float
 
 
 def invert(
@@ -53,8 +54,9 @@ def invert(
     learns = picture.method == "null_text" and model.guided(picture.guidance_scale)
     # The path to noise is the same for every method; null-text's embeddings belong to a guidance scale.
     path_key = _path_key(engine, picture)
-    learned_key = key_of(path_key, negative.ids, picture.guidance_scale)
-    with engine.lock:
+    learned_key = key_of(path_key, negative.key, picture.guidance_scale)
+    locked = partial(engine.locked, lora_scale=picture.lora_scale)
+    with engine.lock, model.at_lora_scale(picture.lora_scale):
         text_shape = model.embed(prompt).shape[1:]
         z_0 = model.encode(picture.image)
     paths = {"path": (N + 1, model.channels, *picture.size)}
@@ -74,6 +76,7 @@ def invert(
         sampler=sampler,
         guidance_scale=picture.guidance_scale,
         aligned=aligned,
+        lora_scale=picture.lora_scale,
     )
     if stored:
         path = stored["path"].to(model.device, model.dtype)
@@ -81,7 +84,7 @@ def invert(
         key = start(path=z_0).key(id(model), engine.version())
         keep = partial(engine.cache.keep, key) if aligned else None
         try:
-            path = yield from _part(engine.locked(ddim_steps(model, sampler, z_0, prompt, keep)), 0, total)
+            path = yield from _part(locked(ddim_steps(model, sampler, z_0, prompt, keep)), 0, total)
         except GeneratorExit:  # stopped half way, so nobody can name what was recorded
             engine.gone.add(key)
             raise
@@ -92,11 +95,11 @@ def invert(
         unconditional = learned["unconditional"].to(model.device, model.dtype)
     elif learns:
         learning = null_text(model, sampler, path, prompt, negative, picture.guidance_scale)
-        unconditional = yield from _part(engine.locked(learning), total - 2 * N, total)
+        unconditional = yield from _part(locked(learning), total - 2 * N, total)
         if store:
             store.put(learned_key, {"path": path, "unconditional": unconditional})
     elif picture.method == "negative_prompt":
-        with engine.lock:
+        with engine.lock, model.at_lora_scale(picture.lora_scale):
             unconditional = model.embed(prompt).expand(N, -1, -1)
     pinned = picture.method in ("direct", "aligned")
     begin = start(path=path if pinned else path[:1], unconditional=unconditional)
@@ -132,7 +135,8 @@ def _path_key(engine: Engine, picture: Picture) -> str:
     steps = (sampler.timesteps.tolist(), sampler.alpha, sampler.alpha_prev, sampler.prediction, sampler.clip)
     kind = (str(model.dtype), str(model.vae.dtype))
     weights = (model.fingerprint, engine.version())
-    return key_of(*weights, kind, encoding, steps, picture.prompt.ids, image.size, image.tobytes())
+    text = (picture.prompt.key, picture.lora_scale)
+    return key_of(*weights, kind, encoding, steps, text, image.size, image.tobytes())
 
 
 def psnr(a: Image.Image, b: Image.Image) -> float:

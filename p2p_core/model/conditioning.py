@@ -32,15 +32,18 @@ def self_limit(asked: float | None, size: tuple[int, int]) -> float:
 
 
 class StepInputs:
-    """A run of `model` on latents of one size at one guidance scale.
+    """A run of `model` on latents of one size at one guidance scale, its LoRAs at one scale.
 
     mixes: those of an edit that is taken as a source, by their digests (see `compose`). last_read: (source,
     step, record) that was read last: the batches of a level of `edit_many` read the same one, which a lower
     tier would bring up for each.
     """
 
-    def __init__(self, model: Model, size: tuple[int, int], guidance_scale: float) -> None:
-        self.model, self.size, self.guidance_scale = model, size, guidance_scale
+    def __init__(
+        self, model: Model, size: tuple[int, int], guidance_scale: float, lora_scale: float = 1.0
+    ) -> None:
+        self.model, self.size = model, size
+        self.guidance_scale, self.lora_scale = guidance_scale, lora_scale
         self.mixes: dict[bytes, Mix] = {}
         self.last_read: tuple[str, int, AttentionRecord] | None = None
         self._drawn: dict[str, Tensor] = {}
@@ -50,7 +53,7 @@ class StepInputs:
     def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Conditioning:
         """The text of a batch. unconditional: the number of rows, from the first, that are so."""
         # An embedding names itself: as a part of the key it stays alive, so that no other takes its place.
-        key = (unconditional, *(row if isinstance(row, Tensor) else row.ids for row in rows))
+        key = (unconditional, *(row if isinstance(row, Tensor) else row.key for row in rows))
         make = partial(self.model.text, rows, self.size, self.guidance_scale, unconditional)
         return _remembered(self._texts, key, make)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +18,8 @@ from ..contexts import leave_inference_mode, lock_of, share_lock
 from ..errors import BadLatents, BadSize, UnsupportedModel, shown
 from ..injection import AttentionContext
 from ..prompt import Prompt
-from ..recipe import latents_of
 from ..sampler import is_guided
+from ..settings import floats_of
 from .compiling import compile_regions
 from .hub import MORE, PARTS
 from .loading import DTYPES, cast, choose_dtype, find_preview_vae
@@ -169,7 +170,7 @@ class Model:
         """Start latents as (1, C, h, w) in the model's dtype. Raises `BadLatents`."""
         shape = (1, self.channels, *size)
         if isinstance(latents, str):
-            numbers = latents_of(latents)
+            numbers = floats_of(latents)
             latents = numbers.reshape(shape) if numbers.size == np.prod(shape) else numbers
         if isinstance(latents, np.ndarray):
             latents = torch.from_numpy(latents)
@@ -206,6 +207,10 @@ class Model:
                 f"The pipeline was cast to {now} after this PromptToPrompt was made; expected "
                 f"{self._stored_dtype}, as it was. PromptToPrompt(pipe) makes one that runs it as it is now."
             )
+
+    def at_lora_scale(self, scale: float) -> AbstractContextManager[None]:
+        """All its LoRAs at `scale` times the strength that the pipeline's owner gave them."""
+        return self.texts.lora.at((self.unet, *self.texts.encoders), scale)
 
     def guided(self, guidance_scale: float) -> bool:
         """Whether an unconditional row is run beside the conditional one."""

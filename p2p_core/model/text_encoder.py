@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import BadInput, UnsupportedModel, shown
 from ..injection import Projections
 from ..prompt import Prompt
+from ..settings import floats_of
+from .lora import LoraScale
 
 MAX_PROMPTS = 64  # that are remembered
 
@@ -47,7 +50,8 @@ class TextEncoders:
                 f"{type(pipe).__name__} has two text encoders, but no second tokenizer or no UNet of SDXL's."
             )
         self.reads_guidance = getattr(pipe.unet.config, "time_cond_proj_dim", None) is not None
-        self._encodings: dict[tuple[int, ...], tuple[Tensor, Tensor | None]] = {}
+        self._encodings: dict[tuple[object, ...], tuple[Tensor, Tensor | None]] = {}
+        self.lora = LoraScale()
 
     @property
     def encoders(self) -> tuple[Any, ...]:
@@ -85,26 +89,52 @@ class TextEncoders:
 
     def encode(self, prompt: Prompt) -> tuple[Tensor, Tensor | None]:
         """(rows (1, S, d), pooled (1, e) or None) of a prompt."""
-        if prompt.ids not in self._encodings:
+        key = (prompt.key, self.lora.scale)
+        if key not in self._encodings:
             if len(self._encodings) >= MAX_PROMPTS:
                 self._encodings.pop(next(iter(self._encodings)))
-            self._encodings[prompt.ids] = (
-                self._encode_two(prompt) if self.two else (self._encode(prompt), None)
+            self._encodings[key] = self._encode_two(prompt) if self.two else (self._encode(prompt), None)
+        return self._encodings[key]
+
+    def check_reading(self, clip_skip: int, embeds: str) -> None:
+        """Raises `BadInput` for a prompt that can't be read so."""
+        layers = min(int(encoder.config.num_hidden_layers) for encoder in self.encoders)
+        if clip_skip >= layers:
+            raise BadInput(
+                f"clip_skip leaves a layer of the encoder; expected at most {layers - 1}, got {clip_skip}."
             )
-        return self._encodings[prompt.ids]
+        if embeds and self.two:
+            raise BadInput(
+                "prompt_embeds are taken by models with one text encoder; this has two, of which the second "
+                "one's pooled text is read too."
+            )
+        if embeds:
+            S = int(self.pipe.tokenizer.model_max_length)
+            d, numbers = int(self.pipe.unet.config.cross_attention_dim), floats_of(embeds)
+            if numbers.size != S * d or not np.isfinite(numbers).all():
+                raise BadInput(
+                    f"prompt_embeds are finite floats of the shape (1, {S}, {d}); got {numbers.size} numbers."
+                )
 
     def _encode(self, prompt: Prompt) -> Tensor:
+        if prompt.embeds:
+            given = torch.from_numpy(floats_of(prompt.embeds)).view(1, prompt.length, -1)
+            return given.to(self.device, self.dtype)
         encoder = self.pipe.text_encoder
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
             mask = (torch.arange(prompt.length, device=self.device) <= prompt.end)[None].long()
-        return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)  # type: ignore[no-any-return]
+        if not prompt.clip_skip:
+            return encoder(self._ids(prompt.ids), attention_mask=mask)[0].to(self.dtype)  # type: ignore
+        layers = encoder(self._ids(prompt.ids), attention_mask=mask, output_hidden_states=True).hidden_states
+        text_model = getattr(encoder, "text_model", encoder)
+        return text_model.final_layer_norm(layers[-1 - prompt.clip_skip]).to(self.dtype)  # type: ignore
 
     def _encode_two(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
         second = Prompt.parse(prompt.text, self.pipe.tokenizer_2).ids  # the same words, another padding
         one = self.pipe.text_encoder(self._ids(prompt.ids), output_hidden_states=True)
         two = self.pipe.text_encoder_2(self._ids(second), output_hidden_states=True)
-        rows = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1)
+        rows = torch.cat([encoded.hidden_states[-2 - prompt.clip_skip] for encoded in (one, two)], -1)
         return rows.to(self.dtype), two[0].to(self.dtype)
 
     def _ids(self, ids: tuple[int, ...]) -> Tensor:

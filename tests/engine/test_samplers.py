@@ -181,7 +181,8 @@ def test_many_edits_and_edits_of_edits(p2p: PromptToPrompt, name: str) -> None:
     forgotten = alone[1].as_source()
     assert torch.equal(chained.latents, forgotten.latents)
     assert (chained.denoised is None) == (source.denoised is None)
-    assert p2p.edit(chained, Edit(alone[1].edit.prompt)).steps_computed == 0
+    whole = Edit(CASTLE, cross_steps=1.0, self_steps=1.0)
+    assert p2p.edit(alone[0].as_source(), whole).steps_computed == 0
     second = p2p.edit(chained, Edit("a red cat on a snowy hill at night", cross_steps=0.5, self_steps=0.25))
     if chained.denoised is not None and forgotten.denoised is not None:
         assert torch.equal(chained.denoised, forgotten.denoised)

@@ -15,6 +15,7 @@ LAYERS = (
     {"errors", "assets", "contexts"},
     {"words"},
     {"weights"},
+    {"settings", "window"},
     {"prompt", "attention", "memory", "images", "lifetime"},
     {"edit", "alignment", "share", "step_plan"},
     {"plan", "recipe", "injection"},
@@ -25,7 +26,9 @@ LAYERS = (
     {"prompt_to_prompt", "tree", "figures"},
     {"start"},
     {"engine", "options"},
+    {"editing"},
     {"inversion", "saving", "suggest"},
+    {"sources"},
     {"pipeline"},
     {"__init__"},
 )

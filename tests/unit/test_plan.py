@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2p_core import Blend, Edit, Plan, PromptToPrompt, Window, align
-from p2p_core.edit import step_at
 from p2p_core.errors import BadSteps, UnknownWord
 from p2p_core.plan import make_plan
+from p2p_core.window import step_at
 
 from ..conftest import HOUSE
 from .test_words import PROMPTS, parse
