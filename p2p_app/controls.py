@@ -35,6 +35,9 @@ class Controls:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+WITHOUT_CONTROL = ("kind", "self_pixels", "lora_scale", "clip_skip", "prompt_embeds")
+
+
 @dataclass(frozen=True)
 class Reading:
     """The controls read against a source prompt: consistent boards, and the edit they ask for."""
@@ -64,6 +67,8 @@ def read(
         weight_steps=Window(*timeline.faders),
         weights_mode=controls.desk.mode,  # type: ignore[arg-type]
         amount=timeline.amount,
+        guidance_scale=timeline.guidance,
+        negative_prompt=timeline.negative,
         **controls.extra,
     )
     plan = engine.p2p.plan(source_prompt, bare, steps=steps)
@@ -180,7 +185,7 @@ def controls_of(engine: Engine, source_prompt: str, edit: Edit, steps: int) -> t
         )
     region, note = _region_of(plan, edit.blend, keys)
     fresh = Edit(edit.prompt)
-    extra = {n: getattr(edit, n) for n in ("kind", "self_pixels") if getattr(edit, n) != getattr(fresh, n)}
+    extra = {n: getattr(edit, n) for n in WITHOUT_CONTROL if getattr(edit, n) != getattr(fresh, n)}
     controls = Controls(
         edit.prompt,
         DeskValue.read({"weights": weights, "mode": edit.weights_mode}),
@@ -210,6 +215,8 @@ def _timeline_of(plan: Plan, edit: Edit, keys: list[str], steps: int) -> Timelin
             "faders": [faders.start, faders.end],
             "words": words,
             "amount": edit.amount,
+            "guidance": edit.guidance_scale,
+            "negative": edit.negative_prompt,
         }
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from p2p_core import has_weights
 
 from .components.line import line, megabytes, seconds
+from .components.timeline import TimelineValue
 from .controls import Reading
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def edit_title(reading: Reading, steps: int, *, edited: bool = True) -> str:
             parts.append(f"{word.text} {desk.weights[word.key]:.2f}")
     for window, name in ((timeline.cross, "layout"), (timeline.self, "shape")):
         parts.append(f"{name} {window_text(window, steps)}")
-    if timeline.amount != 1:
-        parts.append(f"amount {timeline.amount:.2f}")
+    parts += _of_its_own(timeline)
     if desk.mode != "gain" and reading.edit.weights:
         parts.append(f"faders as {desk.mode}")
     if timeline.faders != [0, 1]:
@@ -99,6 +99,16 @@ def edit_title(reading: Reading, steps: int, *, edited: bool = True) -> str:
     if region.mask:
         parts.append("painted region")
     return f"{controls.prompt} \u2014 {', '.join(parts)}"
+
+
+def _of_its_own(timeline: TimelineValue) -> Iterator[str]:
+    """What an edit has that isn't the source's."""
+    if timeline.amount != 1:
+        yield f"amount {timeline.amount:.2f}"
+    if timeline.guidance is not None:
+        yield f"guidance {timeline.guidance:g}"
+    if timeline.negative:
+        yield f"without {timeline.negative}"
 
 
 def window_text(window: Sequence[float], steps: int) -> str:

@@ -1,5 +1,5 @@
 // Windows over the steps as one picture.
-// Value: {steps, cross, self, faders, words, names, amount, run, auto}.
+// Value: {steps, cross, self, faders, words, names, amount, guidance, negative, run, auto}.
 import { board, interactive, make, put } from './common.js';
 
 const PRESETS = [
@@ -47,6 +47,35 @@ function lane(name, label, title) {
   return row;
 }
 
+// What the target has of its own; an empty field is the source's.
+function own() {
+  const more = make('details', 'own');
+  const field = (name, label, attributes) => {
+    const row = make('label', name);
+    row.append(make('span', 'label', label), make('input', '', null, { 'data-own': name, ...attributes }));
+    return row;
+  };
+  const fields = make('div');
+  fields.append(
+    field('guidance', 'guidance', {
+      type: 'number',
+      min: 0,
+      max: 100,
+      step: 0.5,
+      placeholder: 'the source\u2019s',
+      'aria-label': 'guidance of the edit',
+    }),
+    field('negative', 'without', {
+      type: 'text',
+      maxlength: 4000,
+      placeholder: 'the source\u2019s negative prompt',
+      'aria-label': 'negative prompt of the edit',
+    }),
+  );
+  more.append(make('summary', '', 'more', { title: 'what the edit has of its own' }), fields);
+  return more;
+}
+
 function build(b) {
   // once: whatever is in focus or under the finger stays
   const bar = make('div', 'bar');
@@ -54,7 +83,7 @@ function build(b) {
     'aria-label': 'a window of its own for a word',
     title: 'a window of its own for a word',
   });
-  bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'), more);
+  bar.append(make('h2', '', 'Timeline'), make('span', 'hint count'), own(), more);
   const presets = make('p', 'row presets', null, {
     role: 'group',
     'aria-label': 'how firmly the source holds',
@@ -136,6 +165,10 @@ function draw() {
   amount.querySelector('output').textContent = part.toFixed(2);
   amount.style.setProperty('--lo', 0);
   amount.style.setProperty('--hi', part);
+  const more = b.querySelector('.own');
+  for (const input of more.querySelectorAll('input'))
+    if (input !== document.activeElement) input.value = v[input.dataset.own] ?? '';
+  more.firstChild.classList.toggle('set', v.guidance != null || Boolean(v.negative));
   const same = (a, c) => a && stepAt(a[0], n) === stepAt(c[0], n) && stepAt(a[1], n) === stepAt(c[1], n);
   for (const chip of b.querySelectorAll('[data-preset]')) {
     const [, cross, self] = PRESETS[chip.dataset.preset];
@@ -164,6 +197,7 @@ function draw() {
 }
 
 element.addEventListener('input', (e) => {
+  if (e.target.closest('.own')) e.stopPropagation(); // it counts once it is said
   if (e.target.closest('.amount')) {
     e.stopPropagation();
     put({ amount: Number(e.target.value) }, 'input');
@@ -185,6 +219,11 @@ element.addEventListener('input', (e) => {
 });
 element.addEventListener('change', (e) => {
   e.stopPropagation();
+  const name = e.target.dataset.own;
+  if (name) {
+    const said = e.target.value.trim();
+    put({ [name]: said === '' ? null : name === 'guidance' ? Number(said) : said }, 'input');
+  }
   if (!e.target.matches('.more') || !e.target.value) return;
   const v = props.value;
   put({ words: { ...(v.words || {}), [e.target.value]: [...v.cross] }, auto: false }, 'input');

@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
 
+from p2p_core.prompt import MAX_PROMPT_CHARACTERS
+from p2p_core.settings import MAX_GUIDANCE_SCALE
+
 from .board import Board
 from .values import (
     MAX_ITEMS,
@@ -48,6 +51,15 @@ def _computed(value: Any, info: ValidationInfo) -> int:
     return whole(value, 0, total, total)
 
 
+def _guidance(value: Any) -> float | None:
+    asked = number(value, 0, MAX_GUIDANCE_SCALE, -1)
+    return asked if asked >= 0 else None
+
+
+def _negative(value: Any) -> str | None:
+    return text(value, MAX_PROMPT_CHARACTERS) if isinstance(value, str) else None
+
+
 def _run(value: Any) -> RunSteps | None:
     return RunSteps.read(value) if isinstance(value, (dict, RunSteps)) else None
 
@@ -67,8 +79,8 @@ class TimelineValue(Value):
 
     cross, self: windows of the injection of cross- and self-attention. faders: window of the weights. words:
     windows of cross-attention of single words, by the desk's keys, instead of `cross`. names: [key, text] of
-    the words there are to choose from. amount: of the edit, `Edit.amount`. auto: the windows follow what the
-    prompt changes.
+    the words there are to choose from. amount, guidance, negative: of the edit; None: the source's. auto: the
+    windows follow what the prompt changes.
     """
 
     steps: Steps = DEFAULT_STEPS
@@ -81,6 +93,8 @@ class TimelineValue(Value):
     faders: Annotated[list[float], check(_window, (0.0, 1.0))] = Field(default_factory=lambda: [0.0, 1.0])
     words: Annotated[dict[str, Window], BeforeValidator(_lanes)] = Field(default_factory=dict)
     amount: Annotated[float, fraction(1.0)] = 1.0
+    guidance: Annotated[float | None, BeforeValidator(_guidance)] = None
+    negative: Annotated[str | None, BeforeValidator(_negative)] = None
     names: Annotated[list[list[str]], check(pairs, MAX_ITEMS, MAX_KEY_LENGTH)] = Field(default_factory=list)
     run: Annotated[RunSteps | None, BeforeValidator(_run)] = None
     auto: Flag = False
@@ -92,6 +106,7 @@ class Timeline(Board):
     script = "timeline"
     about = (
         "Windows as fractions of the steps: {steps, cross: [start, end], self: [start, end], "
-        "faders: [start, end], words: {key: [start, end]}, amount: 0..1, auto: bool}."
+        "faders: [start, end], words: {key: [start, end]}, amount: 0..1, guidance: number, negative: text, "
+        "auto: bool}."
     )
     value_type = TimelineValue

@@ -34,7 +34,8 @@ def desk_card(desk: DeskValue) -> Parts:
         return {"desk": Desk(desk, elem_id="desk")}
 
 
-def hold_card(steps: int, region: RegionValue) -> Parts:
+def hold_card(steps: int, region: RegionValue, rows: int) -> Parts:
     with card("hold"):
-        timeline = Timeline(TimelineValue(steps=steps), elem_id="timeline")
+        one_row = "" if rows > 1 else "data-one-row"  # a negative prompt would say nothing to it
+        timeline = Timeline(TimelineValue(steps=steps), attributes=one_row, elem_id="timeline")
         return {"timeline": timeline, "region": Region(region, elem_id="region")}

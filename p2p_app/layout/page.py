@@ -60,7 +60,7 @@ def build_page(
             edit_card(first.prompt, boards["chips"], hello),
             side_card(),
             desk_card(boards["desk"]),
-            hold_card(first.steps, boards["region"]),
+            hold_card(first.steps, boards["region"], rows),
         )
     for card in (*cards, tabs_below()):
         parts |= card

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from p2p_app import Engine
@@ -44,10 +45,32 @@ def test_modes_and_amounts_go_both_ways(p2p: PromptToPrompt) -> None:
     assert plain.weights_mode == "gain" and plain.amount == 1
 
 
+@pytest.mark.parametrize("negative", [None, "", "fog"])
+def test_what_an_edit_has_of_its_own_goes_both_ways(p2p: PromptToPrompt, negative: str | None) -> None:
+    own = {"clip_skip": 1, "lora_scale": 0.5} if negative == "" else {}
+    edit = Edit(CASTLE, guidance_scale=9.0, negative_prompt=negative, **own)
+    controls, notes = controls_of(Engine(p2p=p2p), HOUSE, edit, STEPS)
+    again = read(Engine(p2p=p2p), HOUSE, controls, STEPS).edit
+    assert (again.run_settings, again.clip_skip) == (edit.run_settings, edit.clip_skip) and not notes
+
+
+def test_an_edit_with_its_own_negative_prompt_is_another_picture(handlers: Handlers) -> None:
+    session = handlers.sessions.get("me")
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    plain = session.result.latents
+    own = boards(CASTLE) | {"timeline": TimelineValue(steps=STEPS, negative="snowy", guidance=9.0)}
+    last(handlers.edit(wish(handlers, 2.0, **own)))
+    assert session.result.edit.run_settings == ("snowy", 9.0, None)
+    assert not np.allclose(session.result.latents, plain, atol=1e-3)
+    assert session.history[-1].title.endswith("guidance 9, without snowy")
+
+
 @pytest.mark.parametrize("value", [None, "loud", -3, float("nan"), [], {}])
 def test_what_a_page_sends_that_is_none(value: object) -> None:
     assert DeskValue.read({"mode": value}).mode == "gain"
     assert TimelineValue.read({"amount": value}).amount in (0.0, 1.0)
+    assert TimelineValue.read({"guidance": value}).guidance in (None, 0.0)
+    assert TimelineValue.read({"negative": value}).negative in (None, "loud")
 
 
 def test_weights_in_the_prompt_are_offered_and_read_as_faders(handlers: Handlers) -> None:

@@ -108,6 +108,20 @@ def test_windows_of_one_word_and_of_the_faders(desk: Desk) -> None:
     desk.wait_for_new(before)
     desk.settled()
     assert desk.pixels(1) != loud
+
+
+def test_the_edit_has_a_guidance_of_its_own(desk: Desk) -> None:
+    plain = desk.pixels(1)
+    desk.page.click(".own summary")
+    assert not desk.page.locator(".own .negative").is_visible(), "this model has no row for it"
+    field = ".own .guidance input"
+    for text in ("9", ""):
+        before = desk.runs()
+        desk.page.fill(field, text)
+        desk.page.press(field, "Enter")
+        desk.wait_for_new(before)
+        desk.settled()
+        assert (desk.pixels(1) == plain) is (text == ""), "an empty field is the source's"
     assert "cover" in desk.page.locator("#chips").inner_text(), "faders that hold in no step say so"
 
 
