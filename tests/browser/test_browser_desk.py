@@ -108,6 +108,10 @@ def test_windows_of_one_word_and_of_the_faders(desk: Desk) -> None:
     desk.wait_for_new(before)
     desk.settled()
     assert desk.pixels(1) != loud
+    assert "cover" in desk.page.locator("#chips").inner_text(), "faders that hold in no step say so"
+
+
+# --- region ---------------------------------------------------------------------------------------------
 
 
 def test_the_edit_has_a_guidance_of_its_own(desk: Desk) -> None:
@@ -122,10 +126,6 @@ def test_the_edit_has_a_guidance_of_its_own(desk: Desk) -> None:
         desk.wait_for_new(before)
         desk.settled()
         assert (desk.pixels(1) == plain) is (text == ""), "an empty field is the source's"
-    assert "cover" in desk.page.locator("#chips").inner_text(), "faders that hold in no step say so"
-
-
-# --- region ---------------------------------------------------------------------------------------------
 
 
 def test_words_in_words_out_and_a_soft_edge(desk: Desk) -> None:
