@@ -72,6 +72,12 @@ class Blend:
                 raise BadInput(f"A blend's {name} is a number from 0 to 1; got {shown(getattr(self, name))}.")
             object.__setattr__(self, name, value)
 
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, Blend) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict()))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a word number is written as "#3"."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -149,6 +155,10 @@ class Edit:
             put(self, "blend", _from_fields(Blend, self.blend, "blend"))
         elif self.blend is not None and not isinstance(self.blend, Blend):
             raise BadInput(f"blend is a Blend or None; got {shown(self.blend)}.")
+
+    def __eq__(self, other: object) -> bool:
+        """By what is asked for: a word number may be written as "#3"."""
+        return self.to_json() == other.to_json() if isinstance(other, Edit) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.to_json())

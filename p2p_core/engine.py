@@ -25,7 +25,7 @@ from .prompt import Prompt
 from .prompt_to_prompt import Recorded, record, record_path
 from .recipe import scheduler_settings
 from .settings import check_clip_skip, floats_text
-from .source import Layers, Source
+from .source import Layers, Result, Source
 from .start import Start
 from .steps import StepState
 
@@ -202,6 +202,8 @@ class Engine:
         """A source of this engine. Raises `BadInput`."""
         if not isinstance(source, Source):
             got = f"{type(source).__name__} ({shown(source)})"
+            if isinstance(source, Result):
+                got = "a Result, which as_source() makes one"
             raise BadInput(f"Expected a Source, as generate() returns it; got {got}.")
         if source.engine is not self:  # type: ignore[comparison-overlap]
             raise BadInput("This Source is another PromptToPrompt's, or unpickled: load_source takes it.")

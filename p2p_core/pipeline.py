@@ -13,6 +13,7 @@ from .edit import Edit, check_edits
 from .inversion.store import InversionStore, check_budget
 from .model.loading import Progress, asked_dtype, choose_device, choose_dtype, load
 from .model.model import Model
+from .names import says_our_names
 from .options import Options
 from .plan import Plan
 from .source import Result, Source
@@ -57,6 +58,7 @@ class PromptToPrompt(Sources, Suggesters):
         self.inversions = None if inversions is None else InversionStore(inversions, budget)
 
     @classmethod
+    @says_our_names
     @plain()
     def from_pretrained(
         cls,

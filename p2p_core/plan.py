@@ -19,7 +19,7 @@ import numpy as np
 
 from .alignment import Alignment, align
 from .edit import DEFAULT, Edit, check_edit
-from .errors import BadInput, shown
+from .errors import BadInput, UnknownWord, shown
 from .prompt import Prompt
 from .step_plan import BlendStep, Floats, StepPlan
 from .weights import Name, has_weights
@@ -194,10 +194,19 @@ def _gates(target: Prompt, edit: Edit, N: int) -> Floats:
     steps = windows.get(DEFAULT, Window()).steps(N)
     a[steps.start : steps.stop] = 1
     for name in _general_first(name for name in windows if name != DEFAULT):
-        tokens, steps = list(target.find(name)), windows[name].steps(N)
+        tokens, steps = _tokens_of_window(target, name), windows[name].steps(N)
         a[:, tokens] = 0
         a[steps.start : steps.stop, tokens] = 1
     return a
+
+
+def _tokens_of_window(target: Prompt, name: Name) -> list[int]:
+    try:
+        return list(target.find(name))
+    except UnknownWord as error:
+        if name == "default":
+            raise UnknownWord(f'{error} The window of all other words is named "{DEFAULT}".') from None
+        raise
 
 
 def _weights(target: Prompt, edit: Edit, N: int) -> Floats:

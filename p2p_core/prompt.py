@@ -60,7 +60,7 @@ class Prompt:
     end: int  # position of the end mark
     pieces: tuple[Piece, ...] = field(repr=False)
     truncated_words: tuple[str, ...]  # words whose tokens, or some of them, lie past the encoder's length
-    clip_skip: int = 0  # how many of the encoder's last layers are left out
+    clip_skip: int = field(default=0, repr=False)  # how many of the encoder's last layers are left out
     embeds: str = field(default="", repr=False)  # (S, d) as `settings.floats_text`, instead of the encoder's
 
     @classmethod

@@ -12,6 +12,7 @@ from .images.load import fit_picture, open_picture, picture_of
 from .inversion.invert import Picture, invert
 from .inversion.methods import check_inverse_sampler, check_method
 from .inversion.store import InversionStore
+from .names import says_our_names
 from .recipe import Recipe
 from .sampler import check_seed, noise
 from .saving import Savers
@@ -26,6 +27,7 @@ class Sources(Savers):
 
     inversions: InversionStore | None = None
 
+    @says_our_names
     def generate(
         self,
         prompt: str,
@@ -61,6 +63,7 @@ class Sources(Savers):
             prompt_embeds=prompt_embeds, lora_scale=lora_scale,
         ).run(on_step, self.pipe.progress_bar)  # fmt: skip
 
+    @says_our_names
     def iter_generate(
         self,
         prompt: str,
@@ -121,6 +124,7 @@ class Sources(Savers):
         )
         return Steps(self.run_source(start))
 
+    @says_our_names
     def invert(
         self,
         picture: Any,
@@ -154,6 +158,7 @@ class Sources(Savers):
             sampler=sampler, clip_skip=clip_skip, prompt_embeds=prompt_embeds, lora_scale=lora_scale,
         ).run(on_step, self.pipe.progress_bar)  # fmt: skip
 
+    @says_our_names
     def iter_invert(
         self,
         picture: Any,

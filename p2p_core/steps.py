@@ -18,7 +18,7 @@ T = TypeVar("T")
 log = logging.getLogger("p2p_core")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StepState:
     """All that a resume after `index` steps needs.
 

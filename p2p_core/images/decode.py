@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -62,6 +63,18 @@ def read_file(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: no path at all, by its characters
         raise BadPicture(f"{name} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    check_bytes(data)
+    return data
+
+
+def read_stream(file: IO[bytes]) -> bytes:
+    """The bytes that are left in an open file, `MAX_BYTES` at most. Raises `BadPicture`."""
+    try:
+        data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise BadPicture(f"The open file can't be read ({error}).") from None
+    if not isinstance(data, bytes):
+        raise BadPicture(f"A picture's file is open for bytes; got {type(data).__name__} from it.")
     check_bytes(data)
     return data
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ..errors import BadPicture, shown
 from .colors import to_srgb
-from .decode import MAX_PIXELS, ORIENTATION, UPRIGHT, check_size, decode_picture, read_file
+from .decode import MAX_PIXELS, ORIENTATION, UPRIGHT, check_size, decode_picture, read_file, read_stream
 
 Floats = npt.NDArray[np.float32]
 FITS = ("crop", "pad")
@@ -23,8 +23,8 @@ WHITE = (255, 255, 255)  # behind transparent parts, and beside a padded picture
 def open_picture(picture: Any) -> Image.Image:
     """A picture as sRGB, upright, its first frame; transparent parts lie on white.
 
-    picture: a path, bytes, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
-    in 0..1. PIL's modes of more than 8 bits: see `_to_eight_bits`. Raises `BadPicture`.
+    picture: a path, bytes, an open file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of uint8,
+    uint16 or floats in 0..1. PIL's modes of more than 8 bits: see `_to_eight_bits`. Raises `BadPicture`.
     """
     if isinstance(picture, np.ndarray):
         return _to_rgb(_from_array(picture))
@@ -32,11 +32,13 @@ def open_picture(picture: Any) -> Image.Image:
         return _from_image(picture)
     if isinstance(picture, (bytes, bytearray)):
         return _from_bytes(bytes(picture), "The picture")
+    if hasattr(picture, "read") and not isinstance(picture, (str, Path)):
+        return _from_bytes(read_stream(picture), "The picture")
     if isinstance(picture, (str, Path)):
         path = Path(picture)
         return _from_bytes(read_file(path), shown(path.name))
     raise BadPicture(
-        "A picture is a path, bytes, a PIL image or an array; "
+        "A picture is a path, bytes, an open file, a PIL image or an array; "
         f"got {type(picture).__name__} ({shown(picture)})."
     )
 

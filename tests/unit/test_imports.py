@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the bottom up: a module imports only from layers below its own, or from its own package.
 LAYERS = (
     {"errors", "assets", "contexts"},
+    {"names"},
     {"words"},
     {"weights"},
     {"settings", "window"},
