@@ -31,10 +31,10 @@ Hold = tuple[float, float]  # windows of cross- and self-attention injection
 
 # From the tightest to the loosest; `suggest` takes the second.
 HOLDS: dict[Change, tuple[Hold, Hold, Hold, Hold]] = {
-    "thing": ((0.5, 0.4), (0.2, 0.2), (0.1, 0.1), (0.0, 0.0)),
-    "modifier": ((1.0, 0.6), (0.7, 0.4), (0.4, 0.2), (0.1, 0.0)),
-    "scene": ((1.0, 0.4), (0.7, 0.4), (0.4, 0.2), (0.1, 0.0)),
-    "addition": ((0.6, 0.6), (0.2, 0.4), (0.1, 0.2), (0.0, 0.0)),
+    "thing": ((0.3, 0.4), (0.1, 0.2), (0.0, 0.1), (0.0, 0.0)),
+    "modifier": ((1.0, 0.6), (0.9, 0.4), (0.5, 0.2), (0.1, 0.0)),
+    "scene": ((1.0, 0.4), (0.5, 0.4), (0.3, 0.2), (0.1, 0.0)),
+    "addition": ((0.3, 0.4), (0.1, 0.1), (0.0, 0.1), (0.0, 0.0)),
     "weights": ((1.0, 0.8), (1.0, 0.3), (0.6, 0.2), (0.3, 0.0)),
 }
 VARIANTS = ("strict", "balanced", "free", "a hint")
