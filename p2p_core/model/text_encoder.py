@@ -61,7 +61,7 @@ class TextEncoders:
     def known(self) -> bytes:
         """Changes with the tokenizers and the tokens that they know."""
         tokenizers = (self.pipe.tokenizer, self.pipe.tokenizer_2) if self.two else (self.pipe.tokenizer,)
-        return repr([(id(tokenizer), len(tokenizer)) for tokenizer in tokenizers]).encode()
+        return repr([(id(tokenizer), tokenizer.get_added_vocab()) for tokenizer in tokenizers]).encode()
 
     def parse(self, text: object) -> Prompt:
         """A prompt's words and tokens. Raises `BadPrompt`, `UnsupportedModel` if two tokenizers disagree."""

@@ -85,7 +85,7 @@ class Watch:
 
     def _words_now(self) -> list[tuple[Any, ...]]:
         names = [name for name in self._parts if name.startswith("tokenizer")]
-        return [(id(part), name, len(part)) for name in names for part in (self._parts[name],)]
+        return [(id(part), name, part.get_added_vocab()) for name in names for part in (self._parts[name],)]
 
 
 def parts_of(pipe: Any) -> dict[str, Any]:

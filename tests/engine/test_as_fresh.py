@@ -199,6 +199,19 @@ MOVES: list[Callable[[Any], Any]] = [
 ]
 
 
+def test_a_token_in_anothers_place() -> None:
+    """As many tokens as before, but this word has others."""
+    pipe = tiny.pipeline()
+    p2p = PromptToPrompt(pipe, device="cpu")
+    for order in (("<cat>", "<dog>"), ("<dog>", "<cat>")):
+        torch.manual_seed(1)
+        for name in order:
+            pipe.load_textual_inversion({name: torch.randn(1, 32)}, token=name)
+        assert p2p.prompt(PROMPT).ids == PromptToPrompt(pipe, device="cpu").prompt(PROMPT).ids
+        assert abs(ours(p2p) - own(pipe)).max() == 0
+        pipe.unload_textual_inversion([*order])
+
+
 def walk(moves: list[int]) -> None:
     pipe = tiny.pipeline()
     p2p = PromptToPrompt(pipe, device="cpu")
