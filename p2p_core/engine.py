@@ -185,6 +185,13 @@ class Engine:
         with self.lock:
             return self.store.attention(self.check_source(source), word, step, sites)
 
+    @plain()
+    def region(self, source: Source, words: str, *, refine: bool = True) -> np.ndarray:
+        """See `Source.region`."""
+        self.version()
+        with self.lock:
+            return self.store.region(self.check_source(source), words, refine)
+
     def forget(self, source: Source) -> None:
         """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
         with self.lock:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .attention import AttentionLayer, AttentionRecord
 from .images.mask import mask_array
+from .refine import refined
 from .step_plan import BlendStep
 
 T = TypeVar("T", Tensor, Tensor | None)
@@ -35,9 +36,13 @@ def add_up(
     target: Tensor | None,
     subtract: Tensor | None,
     sites: tuple[AttentionLayer, ...],
-    grid: tuple[int, int],
+    latent: tuple[int, int],
+    refining: tuple[AttentionLayer, ...] = (),
 ) -> BlendSums:
-    """The running sums with this step's maps: the source's from its record, the target's own as given."""
+    """The running sums with this step's maps: the source's from its record, the target's own as given.
+
+    refining: the self-attention layers that sharpen each map before it is added, see `refine`.
+    """
     source = None
     if blend.source_tokens:
         assert record is not None
@@ -46,7 +51,9 @@ def add_up(
     def plus(before: Tensor | None, new: Tensor | None) -> Tensor | None:
         if new is None:
             return before
-        new = new.reshape(grid)
+        new = new.reshape(sites[0].grid(latent))
+        if record is not None:
+            new = refined(new, record, refining, latent)
         return new if before is None else before + new
 
     before = sums or BlendSums(source=None, target=None, subtract=None)

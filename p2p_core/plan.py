@@ -235,6 +235,7 @@ def _blend_step(source: Prompt, target: Prompt, edit: Edit, i: int, N: int) -> B
         subtract_threshold=blend.subtract_threshold if started and blend.subtract_words else None,
         mask=blend.mask if started else None,
         soft=blend.soft if started else 0.0,
+        refine=blend.refine,
     )
 
 

@@ -147,8 +147,8 @@ def _blend(dm: DM, source: Source, maps: Maps, blend: BlendStep, state: StepStat
     The clean latents are blended too: a multistep sampler's update is linear pixel by pixel, so outside the
     mask the state stays exactly the source's.
     """
-    layers = dm.map_layers
-    sums = add_up(state.sums, blend, maps, *found, layers, layers[0].grid(dm.latent))
+    finest = dm.inputs.refining_layers if blend.refine else ()
+    sums = add_up(state.sums, blend, maps, *found, dm.map_layers, dm.latent, finest)
     if blend.threshold is None:  # the blend has not begun
         return replace(state, sums=sums)
     drawn = None if blend.mask is None else dm.inputs.drawn(blend.mask)

@@ -49,6 +49,7 @@ class Engine(Protocol):
     def attention(
         self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
     ) -> np.ndarray: ...
+    def region(self, source: Source, words: str, *, refine: bool = True) -> np.ndarray: ...
     def edited_source(self, result: Result) -> Source: ...
 
 
@@ -164,6 +165,15 @@ class Source(Lifetime):
         nearest to 16 x 16. Raises `UnknownWord`, `BadSteps`, `BadSource`.
         """
         return self.engine.attention(self, word, step=step, sites=sites)
+
+    def region(self, words: str, *, refine: bool = True) -> np.ndarray:
+        """Where something is in the picture, whether the prompt names it or not: (h, w) float32 in 0..1.
+
+        By the source's queries and the keys of "a <words>", mean over steps, as shares of the largest value,
+        so that `Blend(mask=source.region("roof") > 0.5)` edits the roof alone. refine: sharpened by the
+        source's self-attention, see `refine`. Runs no UNet. Raises `BadInput`.
+        """
+        return self.engine.region(self, words, refine=refine)
 
     def save(self, path: str | Path, *, records: bool = False) -> Path:
         """Write a .safetensors file that `PromptToPrompt.load_source` reads. Returns the path.

@@ -21,6 +21,7 @@ class BlendStep:
     subtract_threshold: float | None
     mask: str | None = field(default=None, repr=False)  # the region drawn by hand, see `mask_text`
     soft: float = 0.0
+    refine: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ..attention import AttentionLayer, AttentionRecord, map_sites
+from ..attention import AttentionLayer, AttentionRecord, attention_columns, map_sites
 from ..compose import compose
 from ..contexts import plain
-from ..errors import BadSource, BadSteps, shown
+from ..errors import BadInput, BadSource, BadSteps, shown
 from ..injection import AttentionContext
 from ..model.conditioning import StepInputs, self_limit
 from ..model.model import Model
 from ..plan import Plan, check_steps
+from ..prompt import Prompt
+from ..refine import refined, refining_layers
 from ..sampler import Sampler
 from ..schedulers import check_scheduler, make_sampler, sampler_name, sampler_note
 from ..source import Layers, Source
@@ -27,6 +29,9 @@ Size = tuple[int, int]
 
 def needed(step: StepPlan, size: Size) -> float:
     """What a step wants recorded: self-attention on grids of up to so many pixels; -1: nothing at all."""
+    if step.blend is not None and step.blend.refine:
+        own = self_limit(step.self_pixels, size) if step.inject_self else 0.0
+        return max(own, self_limit(None, size))
     if step.inject_self:
         return self_limit(step.self_pixels, size)
     return 0 if step.reads_map or (step.blend is not None and step.blend.source_tokens) else -1
@@ -142,6 +147,46 @@ class AttentionStore:
             for site in chosen:
                 total += record.columns(site, tokens).mean(-1).reshape(grid)
         return (total / (len(steps) * len(chosen))).cpu().numpy()  # one copy, not one a layer and step
+
+    @torch.no_grad()
+    def region(self, source: Source, words: str, refine: bool) -> np.ndarray:
+        """See `Source.region`."""
+        prompt = self.model.texts.parse(f"a {words}" if isinstance(words, str) else words)
+        tokens = tuple(t for piece in prompt.pieces if piece.span[0] >= 2 for t in piece.tokens)
+        if not tokens:
+            raise BadInput(f"A region is that of some words; got {shown(words)}.")
+        size, own = source.latent_size, self_limit(None, source.latent_size)
+        layers = map_sites(self.model.sites, size)
+        with self.model.at_lora_scale(source.lora_scale):
+            keys = self._text_keys(prompt, layers)
+        summed = torch.zeros(layers[0].pixels(size), device=self.model.device)
+        for record in self._records(source, own):
+            for layer in layers:
+                q = record.cross[layer.name][-1].q
+                summed += attention_columns(q, keys[layer], layer, tokens)[0].mean(-1)
+        found = summed.reshape(layers[0].grid(size))
+        if refine:
+            finest = refining_layers(self.model.sites, size, own)
+            parts = [refined(found, record, finest, size) for record in self._records(source, own)]
+            found = torch.stack(parts).mean(0)
+        return (found / found.max().clamp_min(1e-12)).cpu().numpy()
+
+    def _text_keys(
+        self, prompt: Prompt, layers: Iterable[AttentionLayer]
+    ) -> dict[AttentionLayer, torch.Tensor]:
+        """A prompt's keys (1, S, C) in some cross-attention layers, without a call of the UNet."""
+        rows, keys = self.model.embed(prompt), {}
+        for layer in layers:
+            to_k = self.model.layers()[layer].to_k
+            keys[layer] = to_k(rows.to(next(to_k.parameters()).device)).to(self.model.device)
+        return keys
+
+    def _records(self, source: Source, self_pixels: float) -> Iterator[AttentionRecord]:
+        """All steps of a source."""
+        for i in range(source.steps):
+            record = self.of(source, i, self_pixels)
+            assert record is not None
+            yield record
 
     def map_layers(self, size: Size) -> dict[str, tuple[str, ...]]:
         """See `PromptToPrompt.map_layers`."""

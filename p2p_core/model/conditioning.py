@@ -14,10 +14,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..attention import AttentionRecord, Mix
+from ..attention import AttentionLayer, AttentionRecord, Mix
 from ..injection import AttentionContext, Injection, RowEdit, RowEdits
 from ..local_blend import drawn_region
 from ..prompt import Prompt
+from ..refine import refining_layers
 from ..step_plan import StepPlan
 from .model import Model
 from .text_encoder import Conditioning
@@ -49,6 +50,11 @@ class StepInputs:
         self._drawn: dict[str, Tensor] = {}
         self._texts: OrderedDict[Hashable, Conditioning] = OrderedDict()
         self._edits: OrderedDict[Hashable, RowEdits] = OrderedDict()
+
+    @property
+    def refining_layers(self) -> tuple[AttentionLayer, ...]:
+        """The self-attention layers whose source's maps sharpen a word's, see `refine`."""
+        return refining_layers(self.model.sites, self.size, self_limit(None, self.size))
 
     def text(self, rows: Sequence[Prompt | Tensor], unconditional: int = 0) -> Conditioning:
         """The text of a batch. unconditional: the number of rows, from the first, that are so."""

@@ -19,7 +19,7 @@ LAYERS = (
     {"settings", "window"},
     {"prompt", "attention", "memory", "images", "lifetime"},
     {"edit", "alignment", "share", "step_plan"},
-    {"plan", "recipe", "injection"},
+    {"plan", "recipe", "injection", "refine"},
     {"sampler", "local_blend", "compose"},
     {"schedulers", "steps"},
     {"source", "model"},
