@@ -29,5 +29,6 @@ def with_suggestion(engine: Engine, session: Session, controls: Controls) -> Con
         keys = word_keys([word.text for word in engine.p2p.prompt(controls.prompt).words])
         blend = edit.blend
         region = region.replace(chosen=[keys[int(n)] for n in blend.target_words] if blend else [], out=[])
-        region = region.replace(threshold=blend.threshold if blend else region.threshold)
+        if blend:
+            region = region.replace(threshold=blend.threshold, sharp=blend.refine)
     return replace(controls, timeline=timeline, region=region)

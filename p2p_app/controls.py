@@ -161,6 +161,7 @@ def _blend(plan: Plan, partners: Partners, desk: DeskValue, region: RegionValue)
         soft=region.soft,
         mask=region.mask or None,
         keep_pixels=region.pixels,
+        refine=region.sharp,
     )
 
 
@@ -242,6 +243,7 @@ def _region_of(plan: Plan, blend: Blend | None, keys: list[str]) -> tuple[Region
             "soft": blend.soft,
             "mask": blend.mask or "",
             "pixels": blend.keep_pixels,
+            "sharp": blend.refine,
         }
     )
     return region, [] if exact else ["A region's words stand for their partners in the other prompt too."]

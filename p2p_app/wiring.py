@@ -236,6 +236,7 @@ def wire_maps(wiring: Wiring) -> None:
     wiring.looks([page.desk.select], tab.pick, ("desk",), look)
     wiring.looks([page.look.input], tab.look, ("look",), look)
     wiring.edits([page.look.select], tab.only_there, ("region", "look"), PICTURE)
+    wiring.edits([page.region.apply], tab.find, CONTROLS, PICTURE)
     wiring.on([page.region.select], tab.show_region, ("region",), ("picture", "line"), **LATEST, **FREE)
     drawn = [page.attention_tab.select, page.draw.click, page.maps_view.input, page.maps_layers.input]
     wiring.looks(drawn, tab.maps, ("maps_view", "maps_layers"), MAPS)

@@ -40,7 +40,7 @@ class Blend:
     mask: text of `mask_text`, scaled to the latents' size; or an array (h, w) in 0..1.
     soft: width of the region's edge, over which it fades, as a fraction of the picture's side.
     refine: sharpen the words' maps by the source's self-attention before they are summed, see `refine`; the
-        paper has none of it. Refined regions end at edges: a threshold of 0.45 suits them.
+        paper has none of it. The thresholds are then shares of a map's range, not of its maximum.
     keep_pixels: copy the pixels outside the region from the source, so that they don't go through the
         autoencoder (a real picture's are changed by it). The latents are the same either way.
 

@@ -192,6 +192,12 @@ class Engine:
         with self.lock:
             return self.store.region(self.check_source(source), words, refine)
 
+    @plain()
+    def sharpen(self, source: Source, word_map: np.ndarray) -> np.ndarray:
+        """See `Source.sharpen`."""
+        with self.lock:
+            return self.store.sharpen(self.check_source(source), word_map)
+
     def forget(self, source: Source) -> None:
         """Free all that is kept of a source. It can still be edited: it is recorded again as needed."""
         with self.lock:

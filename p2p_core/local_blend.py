@@ -78,7 +78,7 @@ def region(
     """
     assert blend.threshold is not None
     parts = [
-        _above(summed, latent, blend.threshold, spread=True)
+        _above(summed, latent, blend.threshold, spread=True, ranged=blend.refine)
         for summed in (sums.source, sums.target)
         if summed is not None
     ]
@@ -88,7 +88,9 @@ def region(
     for part in parts[1:]:
         inside = inside.maximum(part)
     if sums.subtract is not None and blend.subtract_threshold is not None:
-        inside = inside * (1 - _above(sums.subtract, latent, blend.subtract_threshold, spread=False))
+        inside = inside * (
+            1 - _above(sums.subtract, latent, blend.subtract_threshold, spread=False, ranged=blend.refine)
+        )
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
 
 
@@ -125,10 +127,16 @@ def _faded(inside: Tensor, width: float) -> Tensor:
     return F.conv2d(F.conv2d(x, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0].clamp(0, 1)
 
 
-def _above(summed: Tensor, latent: tuple[int, int], threshold: float, *, spread: bool) -> Tensor:
-    """1 where a summed map lies above a share of its maximum, else 0. The number of summands drops out."""
+def _above(
+    summed: Tensor, latent: tuple[int, int], threshold: float, *, spread: bool, ranged: bool
+) -> Tensor:
+    """1 where a summed map lies above a share of its maximum, else 0. The number of summands drops out.
+
+    spread: the 3 x 3 maximum first. ranged: of its range, because a sharpened map is nowhere near 0.
+    """
     x = summed[None, None]
     if spread:
         x = F.max_pool2d(x, kernel_size=3, stride=1, padding=1)
     x = F.interpolate(x, size=latent)[0, 0]
+    x = x - x.min() if ranged else x
     return (x / x.max().clamp_min(1e-12) > threshold).float()

@@ -50,6 +50,7 @@ class Engine(Protocol):
         self, source: Source, word: str | int, *, step: int | None = None, sites: Layers = None
     ) -> np.ndarray: ...
     def region(self, source: Source, words: str, *, refine: bool = True) -> np.ndarray: ...
+    def sharpen(self, source: Source, word_map: np.ndarray) -> np.ndarray: ...
     def edited_source(self, result: Result) -> Source: ...
 
 
@@ -169,11 +170,19 @@ class Source(Lifetime):
     def region(self, words: str, *, refine: bool = True) -> np.ndarray:
         """Where something is in the picture, whether the prompt names it or not: (h, w) float32 in 0..1.
 
-        By the source's queries and the keys of "a <words>", mean over steps, as shares of the largest value,
-        so that `Blend(mask=source.region("roof") > 0.5)` edits the roof alone. refine: sharpened by the
+        By the source's queries and the keys of "a <words>", mean over steps, its range scaled to 0..1, so
+        that `Blend(mask=source.region("roof") > 0.5)` edits the roof alone. refine: sharpened by the
         source's self-attention, see `refine`. Runs no UNet. Raises `BadInput`.
         """
         return self.engine.region(self, words, refine=refine)
+
+    def sharpen(self, word_map: np.ndarray) -> np.ndarray:
+        """A word's map (h, w), as `attention` gives it, times the source's self-attention: (h', w') float32.
+
+        Pixels that look at each other get equal shares of it, so that it ends where the thing ends; see
+        `refine`. Raises `BadInput`.
+        """
+        return self.engine.sharpen(self, word_map)
 
     def save(self, path: str | Path, *, records: bool = False) -> Path:
         """Write a .safetensors file that `PromptToPrompt.load_source` reads. Returns the path.

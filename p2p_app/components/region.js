@@ -1,5 +1,5 @@
 // Where the edit may change the picture.
-// Value: {words, chosen, out, threshold, start, soft, mask, pixels, show, auto}.
+// Value: {words, chosen, out, threshold, start, soft, mask, pixels, show, auto, sharp, ask}.
 import { board, interactive, make, put } from './common.js';
 
 const KNOBS = [
@@ -40,12 +40,25 @@ function build(b) {
   bar.append(
     make('button', 'quiet auto', 'auto', { title: 'where a thing is changed, only its place may change' }),
   );
+  const sharp = make('label', 'check sharp', null, {
+    title: 'the words\u2019 places end where things end, by how the picture looks at itself',
+  });
+  sharp.append(make('input', 'sharpen', null, { type: 'checkbox' }), make('span', '', 'sharp edges'));
+  const checks = make('div', 'checks');
+  checks.append(own, sharp);
+  const ask = make('input', 'ask', null, {
+    type: 'text',
+    maxlength: 80,
+    placeholder: 'or where is \u2026 ? any word',
+    'aria-label': 'where is \u2026 ? any word becomes the region',
+  });
   b.append(
     bar,
     make('p', 'row words', null, { role: 'group', 'aria-label': 'words of the region' }),
     make('p', 'hint'),
+    ask,
     knobs,
-    own,
+    checks,
   );
 }
 function pick(b, words) {
@@ -78,6 +91,7 @@ function draw() {
     pixels: false,
     show: false,
     auto: false,
+    sharp: false,
     ...(props.value || {}),
   };
   const signature = JSON.stringify(v.words);
@@ -111,9 +125,13 @@ function draw() {
     : 'Click words to change only where they look.';
   b.querySelector('.hint').hidden = !none;
   b.querySelector('.knobs').hidden = none;
-  b.querySelector('.own').hidden = none;
+  b.querySelector('.checks').hidden = none;
   b.querySelector('.show').checked = v.show;
   b.querySelector('.pixels').checked = v.pixels;
+  b.querySelector('.sharpen').checked = v.sharp;
+  const ask = b.querySelector('.ask');
+  ask.hidden = !none;
+  if (ask !== document.activeElement) ask.value = v.ask || '';
   b.querySelector('.bar .check').classList.toggle('off', none);
   b.querySelector('.show').disabled = none;
   for (const input of b.querySelectorAll('[data-knob]')) {
@@ -151,6 +169,9 @@ element.addEventListener('input', (e) => {
 element.addEventListener('change', (e) => {
   e.stopPropagation();
   if (e.target.matches('.pixels')) put({ pixels: e.target.checked }, 'input');
+  if (e.target.matches('.sharpen')) put({ sharp: e.target.checked, auto: false }, 'input');
+  const asked = e.target.matches('.ask') && e.target.value.trim();
+  if (asked) put({ ask: asked, auto: false }, 'apply');
   if (e.target.matches('.show')) put({ show: e.target.checked }, 'select');
 });
 interactive(draw);

@@ -36,7 +36,8 @@ Words = Annotated[list[RegionWord], check(lambda v: models(RegionWord, v, MAX_IT
 class RegionValue(Value):
     """chosen: keys of the words where the edit may change the picture. out: those whose own place is taken
     out. mask: what is painted, as `p2p_core.mask_text` makes it, or "". pixels: `Blend.keep_pixels`.
-    show: draw the region over the picture. auto: the words follow what the prompt changes.
+    show: draw the region over the picture. auto: the words follow what the prompt changes. sharp:
+    `Blend.refine`. ask: what the page asks the place of, any words.
     """
 
     words: Words = Field(default_factory=list)
@@ -49,6 +50,8 @@ class RegionValue(Value):
     pixels: Flag = False
     show: Flag = False
     auto: Flag = False
+    sharp: Flag = False
+    ask: Label = ""
 
 
 class Region(Board):
@@ -57,7 +60,7 @@ class Region(Board):
     script = "region"
     about = (
         "Region of the edit: {words: [{text, old, key}], chosen: [key], out: [key], threshold: 0..1, "
-        "start: 0..1, soft: 0..0.5, mask: text, pixels: bool, show: bool, auto: bool}."
+        "start: 0..1, soft: 0..0.5, mask: text, pixels: bool, show: bool, auto: bool, sharp: bool}."
     )
     value_type = RegionValue
 

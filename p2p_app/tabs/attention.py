@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from p2p_core import mask_text
+
+from ..components.line import line
 from ..components.look import LookValue
 from ..components.region import toggled
 from ..guards import queued, reports_errors, settles
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 VIEWS = ("mean of all steps", "step by step")
 DEFAULT_LAYERS = "the usual layers"
 SIDES = ("source", "edit")
+FOUND_ABOVE = 0.5  # of the largest value: what a region of asked words holds, see docs/regions.md
 MAX_ROWS = 6
 MAX_COLUMNS = 6  # of a figure of means
 
@@ -120,6 +124,20 @@ class AttentionTab:
         region = toggled(wish.values["region"], look.key)
         session.controls = replace(session.controls, region=region)
         yield {"look": look.replace(region=look.key in region.chosen)}
+        yield from self.runner.run_edit(session, wish.clock)
+
+    @queued("edit")
+    def find(self, wish: Wish) -> Updates:
+        """The place of any words, whether the prompt has them or not, becomes the region of the edit."""
+        session, region = wish.session, wish.values["region"]
+        if session.source is None:
+            yield {"line": line("error", NO_SOURCE)}
+            return
+        found = session.source.region(region.ask)
+        mask = mask_text((found > FOUND_ABOVE).astype(float))
+        region = region.replace(mask=mask, ask="", show=True)
+        session.controls = replace(wish.controls, region=region)
+        yield {"region": region}
         yield from self.runner.run_edit(session, wish.clock)
 
     @reports_errors

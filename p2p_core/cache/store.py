@@ -164,12 +164,23 @@ class AttentionStore:
             for layer in layers:
                 q = record.cross[layer.name][-1].q
                 summed += attention_columns(q, keys[layer], layer, tokens)[0].mean(-1)
-        found = summed.reshape(layers[0].grid(size))
-        if refine:
-            finest = refining_layers(self.model.sites, size, own)
-            parts = [refined(found, record, finest, size) for record in self._records(source, own)]
-            found = torch.stack(parts).mean(0)
-        return (found / found.max().clamp_min(1e-12)).cpu().numpy()
+        raw: np.ndarray = summed.reshape(layers[0].grid(size)).cpu().numpy()
+        found = self.sharpen(source, raw) if refine else raw
+        found -= found.min()
+        found /= max(float(found.max()), 1e-12)
+        return found
+
+    @torch.no_grad()
+    def sharpen(self, source: Source, word_map: np.ndarray) -> np.ndarray:
+        """See `Source.sharpen`."""
+        if not isinstance(word_map, np.ndarray) or word_map.ndim != 2 or not np.isfinite(word_map).all():
+            raise BadInput(f"A map is an array (h, w) of finite numbers; got {shown(word_map)}.")
+        size, own = source.latent_size, self_limit(None, source.latent_size)
+        finest = refining_layers(self.model.sites, size, own)
+        M = torch.tensor(word_map, dtype=torch.float32, device=self.model.device)
+        products = [refined(M, record, finest, size) for record in self._records(source, own)]
+        sharp: np.ndarray = torch.stack(products).mean(0).cpu().numpy()
+        return sharp
 
     def _text_keys(
         self, prompt: Prompt, layers: Iterable[AttentionLayer]

@@ -53,7 +53,19 @@ def test_a_region_is_its_literal_formula(
         expected = literal(p2p, source, prompt, tokens, refine)
     found = source.region(words, refine=refine)
     assert found.dtype == np.float32 and found.max() == 1 and found.min() >= 0
+    expected -= expected.min()
     assert np.abs(found - (expected / expected.max()).numpy()).max() <= 1e-4
+
+
+def test_a_map_is_sharpened_by_the_literal_formula(p2p: PromptToPrompt, source: Source) -> None:
+    found = source.sharpen(source.attention("house"))
+    tokens = source.prompt.find("house")
+    with torch.no_grad():
+        expected = literal(p2p, source, HOUSE, tokens, True)
+    assert np.abs(found - expected.numpy()).max() <= 1e-4 * float(expected.max())
+    for wrong in (None, np.ones(4), np.full((4, 4), np.nan)):
+        with pytest.raises(BadInput, match="A map is an array"):
+            source.sharpen(wrong)  # type: ignore[arg-type]
 
 
 def test_a_region_calls_no_unet(p2p: PromptToPrompt, source: Source) -> None:

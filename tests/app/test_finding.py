@@ -1,0 +1,53 @@
+"""Regions of any words: what the page asks the place of becomes the region of the edit."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2p_app import Engine
+from p2p_app.components.region import RegionValue
+from p2p_app.controls import controls_of, read
+from p2p_app.handlers import Handlers
+from p2p_app.sessions import Sessions
+from p2p_core import Blend, Edit, PromptToPrompt
+
+from .visitor import boards, last, said, wish, words
+
+HOUSE, CASTLE, STEPS = "a red house on a snowy hill", "a red castle on a snowy hill", 4
+
+
+@pytest.fixture
+def handlers(p2p: PromptToPrompt) -> Handlers:
+    made = Handlers(Engine(p2p=p2p), Sessions(forget=p2p.forget))
+    last(made.generate(wish(made, 0.0, **words(HOUSE, 3, STEPS))))
+    return made
+
+
+@pytest.mark.parametrize("asked", ["house", "roof", "a lot of snow"])
+def test_the_place_of_any_words_becomes_the_region(handlers: Handlers, asked: str) -> None:
+    session = handlers.sessions.get("me")
+    page = boards(CASTLE) | {"region": RegionValue(ask=asked)}
+    updates = list(handlers.attention.find(wish(handlers, 1.0, **page)))
+    shown = {name: value for update in updates for name, value in update.items()}
+    assert shown["region"].mask and shown["region"].ask == "" and shown["region"].show
+    blend = session.result.edit.blend
+    assert blend is not None and blend.mask == shown["region"].mask
+    assert 0 < session.result.mask.mean() < 1
+
+
+def test_asked_of_nothing(handlers: Handlers) -> None:
+    page = boards(CASTLE) | {"region": RegionValue(ask=" ")}
+    assert "A region is that of some words" in said(
+        last(handlers.attention.find(wish(handlers, 1.0, **page)))
+    )
+    fresh = Handlers(handlers.engine, Sessions(forget=handlers.engine.p2p.forget))
+    page["region"] = RegionValue(ask="house")
+    assert last(fresh.attention.find(wish(fresh, 1.0, **page)))["line"]["kind"] == "error"
+
+
+def test_sharp_regions_go_both_ways(p2p: PromptToPrompt) -> None:
+    edit = Edit(CASTLE, blend=Blend(target_words=("castle",), source_words=("house",), refine=True))
+    controls, notes = controls_of(Engine(p2p=p2p), HOUSE, edit, STEPS)
+    assert controls.region.sharp and not notes
+    again = read(Engine(p2p=p2p), HOUSE, controls, STEPS).edit.blend
+    assert again is not None and again.refine
