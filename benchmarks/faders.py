@@ -1,6 +1,6 @@
 """Faders that keep the picture: weights as shares beside gains, and the amount of a whole edit.
 
-`python -m benchmarks.faders` prints both tables for some scenes; `benchmarks.edits` has them in its page.
+`python -m benchmarks.faders` writes docs/faders.json and .md.
 
 - **modes**: a word of degree's fader in both modes. How well the judged degree follows it; the PSNR to the
   picture at c = 1 where the degree has first moved by `MOVED`, up and down, so at equal degree; and how often
@@ -12,23 +12,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from p2p_core import Edit
+from p2p_core import Edit, PromptToPrompt
 from storybook.captions import caption
 from storybook.judge import Judge
-from storybook.scenes import ATTRIBUTES
+from storybook.scenes import ATTRIBUTES, DEGREES
 
 from .answers import Row
 from .edits_tuning import METHODS, best
 from .measures import correlation, psnr
 from .studio import Studio
-from .tasks import Setting, Task, fader_scenes
+from .tasks import Setting, Task, by_source, fader_scenes, tasks
 
+ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = (-2.0, -1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 AMOUNTS = tuple(np.linspace(0, 1, 11).round(1).tolist())
 MODES = ("gain", "share")
@@ -124,19 +128,93 @@ HEADS = {
 }
 
 
-def section(result: Mapping[str, Any], table: Callable[..., str], cell: Callable[[Row, str], str]) -> str:
-    """Both tables in Markdown."""
-    text = f"\n## Two modes of a fader, and the amount of an edit\n\n{__doc__.split('`benchmarks.edits`')[1]}"
-    text = (
-        text.split("page.", 1)[1]
-        .strip()
-        .join(("\n## Two modes of a fader, and the amount of an edit\n\n", ""))
-    )
-    for part, words in (("modes", ("word", "mode")), ("amounts", ("kind",))):
-        found = result[part]
-        names = [name for name in HEADS if any(name in row for row in found)]
-        lines = [
-            [*(row[w] for w in words), str(row["edits"]), *(cell(row, n) for n in names)] for row in found
-        ]
-        text += "\n\n" + table([*words, "edits", *(HEADS[n] for n in names)], lines, left=len(words))
+HEAD = """# Faders that keep the picture
+
+Made by `python -m benchmarks.faders --steps {steps} --guidance {guidance:g} --scenes {scenes} --sources
+{sources}`; the same command gives this page again. Generated pictures; the judge reads them.
+"""
+ABOUT = {
+    "modes": """
+## Weights as gains and as shares
+
+A word of degree's fader. *Spearman*: of the weight in -2..2 with the judged degree. *Moved up, down*: by how
+much the degree has moved where it first moved by {moved}, and there the PSNR to the picture at 1, so at equal
+degree. *Subject kept*: how often it is read as at 1 where the fader stands at 4.
+""",
+    "amounts": """
+## The amount of an edit
+
+Edits of every kind at amounts from 0 to 1. *Spearman*: of the amount with what was asked for (a degree; of
+others how much more the judge believes the new word than the old). PSNR to the source.
+""",
+}
+KEYS = {"modes": ("word", "mode"), "amounts": ("kind",)}
+
+
+def means(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """A row for each combination of keys, and one for all words or kinds."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        for name in (row[keys[0]], "all"):
+            groups.setdefault((name, *(row[key] for key in keys[1:])), []).append(row)
+    found = []
+    for names, some in sorted(groups.items(), key=lambda item: item[0][0] == "all"):
+        figures: Row = {}
+        for name in HEADS:
+            values = np.array([row.get(name, np.nan) for row in some], float)
+            if not np.isnan(values).all():
+                figures[name] = round(float(np.nanmean(values)), 3)
+        found.append({**dict(zip(keys, names, strict=True)), "edits": len(some), **figures})
+    return found
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """The Markdown page."""
+    text = HEAD.format(**result["settings"])
+    for part, keys in KEYS.items():
+        rows = result[part]
+        names = [name for name in HEADS if any(name in row for row in rows)]
+        text += ABOUT[part].format(moved=MOVED)
+        text += f"\n| {' | '.join([*keys, 'edits', *(HEADS[n] for n in names)])} |\n"
+        text += f"|{'---|' * len(keys)}{'--:|' * (1 + len(names))}\n"
+        for row in rows:
+            cells = [cell(name, row.get(name)) for name in names]
+            text += f"| {' | '.join([*(row[key] for key in keys), str(row['edits']), *cells])} |\n"
     return text
+
+
+def cell(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name.startswith("subject"):
+        return f"{100 * value:.0f} %"
+    return f"{value:.1f}" if name.startswith("psnr") else f"{value:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenes", type=int, default=6, help="for each word of degree")
+    parser.add_argument("--sources", type=int, default=12, help="scenes whose edits are tried at amounts")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for faders.json and .md")
+    args = parser.parse_args()
+
+    p2p = PromptToPrompt.from_pretrained("storybook")
+    p2p.set_progress_bar_config(disable=True)
+    studio = Studio(p2p, Judge.load(), steps=args.steps, guidance=args.guidance)
+    modes = [row for word in DEGREES for row in mode_rows(studio, word, args.scenes)]
+    amounts = [row for group in by_source(tasks(args.sources)) for row in amount_rows(studio, group)]
+    names = ("steps", "guidance", "scenes", "sources")
+    result: dict[str, Any] = {"settings": {name: getattr(args, name) for name in names}}
+    result |= {"modes": means(modes, KEYS["modes"]), "amounts": means(amounts, KEYS["amounts"])}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "faders.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "faders.md").write_text(page(result))
+    print(page(result))
+
+
+if __name__ == "__main__":
+    main()

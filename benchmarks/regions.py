@@ -4,9 +4,9 @@
   it, from that map sharpened by the source's self-attention, and from the keys of "a <word>" alone, which
   finds words that the prompt lacks too. Intersection over union; each way has the threshold that was best on
   other scenes.
-- **local blend**: swaps of a subject or a colour by `suggest`, with the paper's maps and with sharpened ones:
-  shown, rest kept, PSNR outside. The threshold of each is the highest of those that showed the most on other
-  scenes.
+- **local blend**: swaps of a subject or a colour at their best windows (`benchmarks.edits_tuning`), with the
+  paper's maps and with sharpened ones: shown, rest kept, PSNR outside. The threshold of each is the highest
+  of those that showed the most on other scenes.
 
 Writes docs/regions.json and .md.
 """
@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from p2p_core import Edit, PromptToPrompt, Source
-from storybook.captions import caption
 from storybook.draw import regions
 from storybook.judge import Judge
 
 from .answers import WORDS_OF, quick
+from .edits_tuning import METHODS, best
 from .measures import map_iou
 from .studio import Studio
-from .tasks import LOCAL, Task, by_source, tasks
+from .tasks import LOCAL, Setting, Task, by_source, tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 OF = ("subject", "color", "place")
@@ -56,7 +56,7 @@ command gives this page again. Every threshold was chosen on {others} other scen
 |---|---|--:|--:|
 """
 BLENDED = """
-## Local blend: swaps of a subject or a colour, settings by `suggest`
+## Local blend: swaps of a subject or a colour
 
 | pictures | maps | threshold | edits | shown | rest kept | PSNR outside |
 |---|---|--:|--:|--:|--:|--:|
@@ -89,8 +89,8 @@ def blend_rows(
         )
         before = np.asarray(source.image)
         for task in (t for t in group if t.kind in LOCAL):
-            asked = studio.p2p.suggest(source, caption(task.target))
-            edits = [blended(asked, refine, threshold) for refine, threshold in settings]
+            windows = best(task.kind, METHODS[-1], PICTURES[drawn])
+            edits = [blended(task, windows, *setting) for setting in settings]
             pictures = studio.edited(source, edits)
             found = quick(studio.judge, task, before, pictures, drawn=drawn)
             for (refine, threshold), figures in zip(settings, found, strict=True):
@@ -98,9 +98,10 @@ def blend_rows(
         studio.p2p.forget(source)
 
 
-def blended(edit: Edit, refine: bool, threshold: float) -> Edit:
-    assert edit.blend is not None, "a subject or a colour has a place"
-    return edit.replace(blend=replace(edit.blend, refine=refine, threshold=threshold))
+def blended(task: Task, windows: Setting, refine: bool, threshold: float) -> Edit:
+    edit = task.edit(replace(windows, threshold=threshold))
+    assert edit.blend is not None
+    return edit.replace(blend=replace(edit.blend, refine=refine))
 
 
 def mean(rows: Sequence[Row], name: str) -> float:
