@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from p2p_core import Edit
+
 from .components.desk import word_keys
 from .controls import Controls
 from .engine import Engine
@@ -22,10 +24,18 @@ def with_suggestion(engine: Engine, session: Session, controls: Controls) -> Con
     if session.suggestion is None or session.suggestion[0] != key:
         session.suggestion = key, engine.p2p.suggest(source, controls.prompt)
     edit = session.suggestion[1]
-    if timeline.auto:
+    return following(engine, controls, edit, windows=timeline.auto, place=region.auto and not region.mask)
+
+
+def following(
+    engine: Engine, controls: Controls, edit: Edit, *, windows: bool = True, place: bool = True
+) -> Controls:
+    """The controls with a suggested edit's windows, and its region."""
+    timeline, region = controls.timeline, controls.region
+    if windows:
         cross, self_ = ([window.start, window.end] for window in (edit.cross_steps, edit.self_steps))
         timeline = timeline.replace(cross=cross, self=self_, words={})
-    if region.auto and not region.mask:
+    if place:
         keys = word_keys([word.text for word in engine.p2p.prompt(controls.prompt).words])
         blend = edit.blend
         region = region.replace(chosen=[keys[int(n)] for n in blend.target_words] if blend else [], out=[])

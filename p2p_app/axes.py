@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from p2p_core.edit import VARIANTS
+
 from .controls import Controls
 
 if TYPE_CHECKING:
     from p2p_core import Source
 
 Settings = Mapping[str, Any]
+Variants = Callable[[Controls], Sequence[Controls]]
 Put = Callable[[Controls, Settings, float], tuple[Controls, Settings]]
 
 
@@ -28,9 +31,12 @@ class Axis:
     high: float
     put: Put
     whole: bool = False
+    choices: Sequence[str] = ()  # names of the values 0, 1, 2 ...
 
     def values(self, n: int) -> list[float]:
-        """n values over the range, both ends in it; seeds count up."""
+        """n values over the range, both ends in it; seeds count up; at most as many as there are choices."""
+        if self.choices:
+            return [float(i) for i in range(min(n, len(self.choices)))]
         if self.whole:
             return [self.low + i for i in range(n)]
         if n == 1:
@@ -38,6 +44,8 @@ class Axis:
         return [round(self.low + (self.high - self.low) * i / (n - 1), 4) for i in range(n)]
 
     def caption(self, value: float) -> str:
+        if self.choices:
+            return self.choices[int(value)]
         if self.name.startswith("window:"):
             return f"{value:.0%}"
         if self.whole:
@@ -72,15 +80,29 @@ def _setting(name: str, kind: type) -> Put:
     return put
 
 
-def axes(controls: Controls, settings: Settings, *, fresh: bool = True) -> dict[str, Axis]:
+def _variant(variants: Variants) -> Put:
+    def put(controls: Controls, settings: Settings, value: float) -> tuple[Controls, Settings]:
+        return variants(controls)[int(value)], settings
+
+    return put
+
+
+def axes(
+    controls: Controls, settings: Settings, *, fresh: bool = True, variants: Variants | None = None
+) -> dict[str, Axis]:
     """What can be explored for these controls, by name.
 
-    settings: of the source. fresh: whether the source can be generated again with other settings.
+    settings: of the source. fresh: whether the source can be generated again with other settings. variants:
+    the controls as each of `VARIANTS` has them.
     """
     found = [
         Axis(name="window:cross", label="layout window", low=0, high=1, put=_window("cross")),
         Axis(name="window:self", label="shape window", low=0, high=1, put=_window("self")),
     ]
+    if variants is not None:
+        high, put = len(VARIANTS) - 1, _variant(variants)
+        label = "auto: strict, balanced, free, a hint"
+        found.append(Axis(name="auto", label=label, low=0, high=high, put=put, choices=VARIANTS))
     found += [
         Axis(name=f"fader:{word.key}", label=f"fader of “{word.text}”", low=-2, high=2, put=_fader(word.key))
         for word in controls.desk.words

@@ -16,6 +16,7 @@ import gradio as gr
 from p2p_core import Edit, P2PError, load_recipe
 
 from .components.line import line
+from .components.region import RegionValue
 from .controls import Controls, controls_of, example_controls, read
 from .engine import Engine, NotReady
 from .examples import PAPER_WALK, WALK, examples_for
@@ -160,7 +161,8 @@ class Handlers:
         controls = session.controls or before
         follows = old is not None and old.prompt.text != prompt and controls.prompt == before.prompt
         if not controls.prompt.strip() or follows:  # unless somebody has typed meanwhile
-            session.controls = replace(controls, prompt=prompt)
+            auto = controls.timeline.replace(auto=True, words={})
+            session.controls = Controls(prompt, controls.desk, auto, RegionValue(auto=True))
             yield {"prompt": prompt}
         yield from self.runner.run_edit(session, wish.clock)
 

@@ -20,6 +20,7 @@ from .words import word_spans
 
 DEFAULT = "default_"  # in `Edit.cross_steps`: the words that have no window of their own
 WEIGHTS_MODES = ("gain", "share")  # of `Edit.weights_mode`
+VARIANTS = ("strict", "balanced", "free", "a hint")  # of `PromptToPrompt.variants`
 _RUN_SETTINGS: dict[str, Callable[[Any], object]] = {
     "guidance_scale": check_guidance_scale,
     "lora_scale": check_lora_scale,

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from .alignment import Span, align
-from .edit import Blend, Edit
+from .edit import VARIANTS, Blend, Edit
 from .engine import Engine
 from .prompt import Prompt
 from .source import Source
@@ -37,7 +37,6 @@ HOLDS: dict[Change, tuple[Hold, Hold, Hold, Hold]] = {
     "addition": ((0.3, 0.4), (0.1, 0.1), (0.0, 0.1), (0.0, 0.0)),
     "weights": ((1.0, 0.8), (1.0, 0.3), (0.6, 0.2), (0.3, 0.0)),
 }
-VARIANTS = ("strict", "balanced", "free", "a hint")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 from PIL import Image
 
+from p2p_core import Edit
+
 from .. import pictures, sheets
+from ..auto import following
 from ..axes import Axis, Cell, Settings, Sheet, axes, cells
 from ..components.desk import DeskValue, silent_words
 from ..components.explore import MAX_CELLS, CellValue, ExploreValue
 from ..components.line import line
-from ..controls import read
+from ..controls import Controls, read
 from ..guards import queued, reports_errors, settles
 from ..messages import NO_SOURCE
 from ..runner import Runner, Updates
@@ -104,9 +108,17 @@ class ExploreTab:
         reading, source = self.runner.reading(session), session.source
         if source is None:
             return {}
-        return axes(
-            reading.controls, source.to_dict(), fresh=source.origin is None and source.seed is not None
-        )
+        engine = self.runner.engine
+
+        @functools.cache
+        def suggested(prompt: str) -> list[Edit]:
+            return engine.p2p.variants(source, prompt)
+
+        def variants(controls: Controls) -> list[Controls]:
+            return [following(engine, controls, edit) for edit in suggested(controls.prompt)]
+
+        fresh = source.origin is None and source.seed is not None
+        return axes(reading.controls, source.to_dict(), fresh=fresh, variants=variants)
 
     def _with_axes(self, session: Session, explore: ExploreValue) -> ExploreValue:
         """The value with the axes there are; what was chosen stays while it is there."""
@@ -139,6 +151,7 @@ class ExploreTab:
         if problem:
             yield {"line": line("error", problem)}
             return None
+        n, m = len(x.values(n)), len(y.values(m)) if y else m
         todo = cells(x, y, n, m, controls, source.to_dict())
         empty = explore.replace(cells=[], clicked=None, step=0, total=0)
         images = yield from self._images(session, source, todo, clock, empty)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from p2p_app import Engine
+from p2p_app.components.explore import ExploreValue
 from p2p_app.components.region import RegionValue
 from p2p_app.controls import controls_of, read
 from p2p_app.handlers import Handlers
 from p2p_app.sessions import Sessions
 from p2p_core import Blend, Edit, PromptToPrompt
+from p2p_core.edit import VARIANTS
 
 from .visitor import boards, last, said, wish, words
 
@@ -51,3 +53,25 @@ def test_sharp_regions_go_both_ways(p2p: PromptToPrompt) -> None:
     assert controls.region.sharp and not notes
     again = read(Engine(p2p=p2p), HOUSE, controls, STEPS).edit.blend
     assert again is not None and again.refine
+
+
+def test_a_new_source_leaves_its_edit_to_auto(handlers: Handlers) -> None:
+    """Until somebody touches a window, the settings follow what the prompt changes."""
+    page = boards(HOUSE) | words("a red car on a hill", 3, STEPS)
+    updates = list(handlers.generate(wish(handlers, 5.0, **page)))
+    shown = {name: value for update in updates for name, value in update.items()}
+    assert shown["prompt"] == "a red car on a hill"
+    controls = handlers.sessions.get("me").controls
+    assert controls.timeline.auto and controls.region.auto
+
+
+def test_variants_are_an_axis(handlers: Handlers) -> None:
+    session = handlers.sessions.get("me")
+    last(handlers.edit(wish(handlers, 1.0, **boards(CASTLE))))
+    explore = ExploreValue(x="auto", n=8)
+    updates = list(handlers.explore.explore(wish(handlers, 2.0, **boards(CASTLE), explore=explore)))
+    shown = {name: value for update in updates for name, value in update.items()}
+    assert [cell.captions[0] for cell in session.sheet.cells] == [*VARIANTS]
+    windows = [cell.controls.timeline.cross[1] for cell in session.sheet.cells]
+    assert windows == sorted(windows, reverse=True) and windows[0] > windows[-1] == 0
+    assert len(shown["explore"].cells) == 4
