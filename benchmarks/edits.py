@@ -213,8 +213,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="store_true",
         help="work on the edits from their end, for another process with the same --work; write no page",
     )
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for edits.*")
     args = parser.parse_args(argv)

@@ -153,8 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--self", type=float, nargs="*", default=SELF, dest="self_")
     parser.add_argument("--blends", action="store_true", help="other blends, at the best windows so far")
     parser.add_argument("--maps", type=int, default=0, help="only maps: so many drawings of each seldom word")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--out", type=Path, default=TABLE)
     args = parser.parse_args(argv)
 

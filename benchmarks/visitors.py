@@ -99,8 +99,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=40, help="drawings")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--model", default="storybook")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for visitors.*")
     args = parser.parse_args()
