@@ -42,6 +42,8 @@ class Blend:
     soft: width of the region's edge, over which it fades, as a fraction of the picture's side.
     refine: sharpen the words' maps by the source's self-attention before they are summed, see `refine`; the
         paper has none of it. The thresholds are then shares of a map's range, not of its maximum.
+    quantile: the thresholds are quantiles of a map (LEDITS++, Brack et al. 2024), so that a region of 0.8 is
+        a fifth of the picture however flat the map is.
     keep_pixels: copy the pixels outside the region from the source, so that they don't go through the
         autoencoder (a real picture's are changed by it). The latents are the same either way.
 
@@ -58,6 +60,7 @@ class Blend:
     soft: float = 0.0
     keep_pixels: bool = False
     refine: bool = False
+    quantile: bool = False
 
     def __post_init__(self) -> None:
         for name in ("source_words", "target_words", "subtract_words"):
@@ -68,7 +71,7 @@ class Blend:
             mask_array(self.mask)
         elif not self.source_words and not self.target_words:
             raise BadInput("A blend needs a word in source_words or target_words, or a mask; got none.")
-        for name in ("keep_pixels", "refine"):
+        for name in ("keep_pixels", "refine", "quantile"):
             if not isinstance(getattr(self, name), bool):
                 raise BadInput(f"A blend's {name} is true or false; got {shown(getattr(self, name))}.")
         for name in ("threshold", "start", "subtract_threshold", "soft"):

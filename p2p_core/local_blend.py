@@ -78,7 +78,7 @@ def region(
     """
     assert blend.threshold is not None
     parts = [
-        _above(summed, latent, blend.threshold, spread=True, ranged=blend.refine)
+        _above(summed, latent, blend.threshold, blend, spread=True)
         for summed in (sums.source, sums.target)
         if summed is not None
     ]
@@ -88,9 +88,7 @@ def region(
     for part in parts[1:]:
         inside = inside.maximum(part)
     if sums.subtract is not None and blend.subtract_threshold is not None:
-        inside = inside * (
-            1 - _above(sums.subtract, latent, blend.subtract_threshold, spread=False, ranged=blend.refine)
-        )
+        inside = inside * (1 - _above(sums.subtract, latent, blend.subtract_threshold, blend, spread=False))
     return _faded(inside, blend.soft * math.sqrt(latent[0] * latent[1])) if blend.soft > 0 else inside
 
 
@@ -128,15 +126,17 @@ def _faded(inside: Tensor, width: float) -> Tensor:
 
 
 def _above(
-    summed: Tensor, latent: tuple[int, int], threshold: float, *, spread: bool, ranged: bool
+    summed: Tensor, latent: tuple[int, int], threshold: float, blend: BlendStep, *, spread: bool
 ) -> Tensor:
     """1 where a summed map lies above a share of its maximum, else 0. The number of summands drops out.
 
-    spread: the 3 x 3 maximum first. ranged: of its range, because a sharpened map is nowhere near 0.
+    A sharpened map is nowhere near 0, so a share of its range counts. spread: the 3 x 3 maximum first.
     """
     x = summed[None, None]
     if spread:
         x = F.max_pool2d(x, kernel_size=3, stride=1, padding=1)
     x = F.interpolate(x, size=latent)[0, 0]
-    x = x - x.min() if ranged else x
+    if blend.quantile:
+        return (x > torch.quantile(x, threshold)).float()
+    x = x - x.min() if blend.refine else x
     return (x / x.max().clamp_min(1e-12) > threshold).float()

@@ -236,6 +236,7 @@ def _blend_step(source: Prompt, target: Prompt, edit: Edit, i: int, N: int) -> B
         mask=blend.mask if started else None,
         soft=blend.soft if started else 0.0,
         refine=blend.refine,
+        quantile=blend.quantile,
     )
 
 

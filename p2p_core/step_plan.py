@@ -22,6 +22,7 @@ class BlendStep:
     mask: str | None = field(default=None, repr=False)  # the region drawn by hand, see `mask_text`
     soft: float = 0.0
     refine: bool = False
+    quantile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

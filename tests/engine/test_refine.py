@@ -103,6 +103,18 @@ def test_a_blend_with_refined_maps(p2p: PromptToPrompt, source: Source) -> None:
     assert sharp.edit == Edit.from_json(sharp.edit.to_json())
 
 
+@pytest.mark.parametrize("refine", [False, True])
+def test_a_quantile_is_a_share_of_the_picture(p2p: PromptToPrompt, source: Source, refine: bool) -> None:
+    shares = []
+    for threshold in (0.0, 0.5, 0.8, 1.0):
+        blend = Blend(target_words=("castle",), threshold=threshold, quantile=True, refine=refine, start=0.0)
+        mask = p2p.edit(source, Edit(CASTLE, blend=blend)).mask
+        assert mask is not None
+        shares.append(float(mask.mean()))
+    assert shares == sorted(shares, reverse=True) and shares[-1] == 0
+    assert shares[1] <= 0.5 and 0.02 < shares[2] <= 0.2 + 1 / source.latents[0, 0].numel()
+
+
 def test_refined_blends_of_many_edits_and_of_sources_that_are_gone() -> None:
     big = PromptToPrompt(tiny.pipeline())
     small = PromptToPrompt(big.pipe, cache_bytes=0)
@@ -125,6 +137,7 @@ def test_a_map_without_layers_to_refine_it_stays() -> None:
     assert refined(M, None, (), (8, 8)) is M  # type: ignore[arg-type]
 
 
-def test_refine_is_true_or_false() -> None:
-    with pytest.raises(BadInput, match="refine is true or false; got 1"):
-        Blend(source_words=("a",), refine=1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["refine", "quantile"])
+def test_options_are_true_or_false(name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name} is true or false; got 1"):
+        Blend(source_words=("a",), **{name: 1})  # type: ignore[arg-type]
