@@ -10,6 +10,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +163,13 @@ def recipe(data: Any) -> Callable[[], str]:
     return case
 
 
-def saved_recipe() -> str:
+def saved_recipe(name: str = "dog.png", given: bool = False) -> str:
     p2p = PromptToPrompt(tiny.pipeline(), device="cpu")
     with tempfile.TemporaryDirectory() as folder:
-        source = p2p.generate("a red cat", seed=1, steps=2)
-        load_recipe(p2p.edit(source, Edit("a red dog")).save(Path(folder) / "dog.png"))
+        latents = torch.ones(1, 4, 16, 16) if given else None
+        source = p2p.generate("a red cat", seed=1, steps=2, latents=latents)
+        made = p2p.source_of(load_recipe(p2p.edit(source, Edit("a red dog")).save(Path(folder) / name)))
+    assert torch.equal(made.latents, source.latents) and not made.notes
     return "works"
 
 
@@ -237,6 +240,10 @@ TABLE: dict[str, list[Case]] = {
     ],
     "Recipes": [
         ("a PNG that `save` wrote", saved_recipe),
+        ("a JPEG that `save` wrote", partial(saved_recipe, "dog.jpg")),
+        ("a WebP that `save` wrote", partial(saved_recipe, "dog.webp")),
+        ("a GIF", partial(saved_recipe, "dog.gif")),
+        ("of start latents that were given", partial(saved_recipe, given=True)),
         ("JSON", recipe(GOOD)),
         ("of another version", recipe({**GOOD, "p2p": 7})),
         ("without an edit", recipe({**GOOD, "edits": []})),
