@@ -152,7 +152,7 @@ def run_fader(studio: Studio, word: str, count: int, *, drawn: bool) -> tuple[li
     rows, strip = [], []
     for i, scene in enumerate(fader_scenes(word, count)):
         layout = 5000 + i
-        source = studio.drawn(scene, layout) if drawn else studio.generated(scene, seed=layout)
+        source = studio.source(scene, layout, seed=layout, drawn=drawn)
         edits = [
             Edit(caption(scene), cross_steps=FADER.cross, self_steps=FADER.self_, weights={word: c})
             for c in FADERS

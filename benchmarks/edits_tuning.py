@@ -112,11 +112,7 @@ def tried(
 ) -> Iterator[Any]:
     """(setting, figures) of every edit of one source by every setting."""
     first = group[0]
-    source = (
-        studio.drawn(first.source, first.layout)
-        if drawn
-        else studio.generated(first.source, seed=9000 + first.number)
-    )
+    source = studio.source(first.source, first.layout, seed=9000 + first.number, drawn=drawn)
     before = np.asarray(source.image)
     for task in group:
         pictures = studio.edited(source, [task.edit(setting) for setting in settings])

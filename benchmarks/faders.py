@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from storybook.scenes import ATTRIBUTES, DEGREES
 from .answers import Row
 from .edits_tuning import METHODS, best
 from .measures import correlation, psnr
+from .pages import write_page
 from .studio import Studio
 from .tasks import Setting, Task, by_source, fader_scenes, tasks
 
@@ -210,10 +210,7 @@ def main() -> None:
     names = ("steps", "guidance", "scenes", "sources")
     result: dict[str, Any] = {"settings": {name: getattr(args, name) for name in names}}
     result |= {"modes": means(modes, KEYS["modes"]), "amounts": means(amounts, KEYS["amounts"])}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "faders.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "faders.md").write_text(page(result))
-    print(page(result))
+    write_page(args.out, "faders", result, page(result))
 
 
 if __name__ == "__main__":

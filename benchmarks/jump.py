@@ -8,7 +8,6 @@ to its source. A method without a jump goes to the source continuously. Writes d
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from storybook.captions import caption
 from storybook.draw import render
 
 from .measures import psnr
+from .pages import write_page
 from .tasks import by_source, tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,10 +29,9 @@ WINDOWS = {"usual": (0.8, 0.4), "whole": (1.0, 1.0)}  # of cross- and self-atten
 HEAD = """# The first touch of a fader
 
 Made by `python -m benchmarks.jump --pictures {pictures} --steps {steps} --guidance {guidance:g}
---model {model}`;
-the same command gives this page again. Drawings, inverted; the fader of their subject stands at c and the
-prompts are equal. PSNR of the edit to its source, dB: at c = 1 it is the source itself. *Windows*: of the
-injection, usual (cross 0.8, self 0.4) or whole.
+--model {model}`; the same command gives this page again. Drawings, inverted; the fader of their subject
+stands at c and the prompts are equal. PSNR of the edit to its source, dB: at c = 1 it is the source
+itself. *Windows*: of the injection, usual (cross 0.8, self 0.4) or whole.
 
 """
 
@@ -87,10 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = {name: getattr(args, name) for name in ("pictures", "steps", "guidance", "model")}
     rows = measure(p2p, args.pictures, {"steps": args.steps, "guidance_scale": args.guidance})
     result = {"settings": settings, "rows": rows}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "jump.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "jump.md").write_text(page(result))
-    print(page(result))
+    write_page(args.out, "jump", result, page(result))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Writes docs/regions.json and .md.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from storybook.judge import Judge
 from .answers import WORDS_OF, quick
 from .edits_tuning import METHODS, best
 from .measures import map_iou
+from .pages import write_page
 from .studio import Studio
 from .tasks import LOCAL, Setting, Task, by_source, tasks
 
@@ -82,11 +82,7 @@ def blend_rows(
     """settings: (whether maps are sharpened, threshold)."""
     for group in groups:
         first = group[0]
-        source = (
-            studio.drawn(first.source, first.layout)
-            if drawn
-            else studio.generated(first.source, seed=1000 + first.number)
-        )
+        source = studio.source(first.source, first.layout, seed=1000 + first.number, drawn=drawn)
         before = np.asarray(source.image)
         for task in (t for t in group if t.kind in LOCAL):
             windows = best(task.kind, METHODS[-1], PICTURES[drawn])
@@ -185,10 +181,7 @@ def main() -> None:
     result = measure(studio, args.sources, args.others)
     names = ("steps", "guidance", "sources", "others")
     result["settings"] = {name: getattr(args, name) for name in names}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "regions.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "regions.md").write_text(page(result))
-    print(page(result))
+    write_page(args.out, "regions", result, page(result))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ class Studio:
             path = ddim_path(self.p2p.model, sampler, z, self.p2p.prompt(prompt))
         return self.p2p.iter_record_path(prompt, path, guidance_scale=self.guidance).result
 
+    def source(self, scene: Scene, layout: int, *, seed: int, drawn: bool) -> Source:
+        """A scene as a source: its drawing, or a picture that is generated from its words."""
+        return self.drawn(scene, layout) if drawn else self.generated(scene, seed)
+
     def encoded(self, picture: np.ndarray) -> torch.Tensor:
         vae = self.p2p.pipe.vae
         x = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1

@@ -9,7 +9,6 @@ first eight.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from storybook.captions import caption
 from storybook.judge import Judge
 from storybook.scenes import ATTRIBUTES, COLORS, Scene
 
+from .pages import write_page
 from .visitor_drawings import VisitorDrawing, visitor_drawings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,12 +109,9 @@ def main() -> None:
     result = measure(p2p, Judge.load(), count=args.count, steps=args.steps, guidance=args.guidance)
     sheet = result.pop("sheet")
     result["settings"] = {"drawings": args.count, "steps": args.steps, "guidance": args.guidance}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "visitors.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "visitors.md").write_text(page(result))
+    write_page(args.out, "visitors", result, page(result))
     pictures = [[np.asarray(image.resize((256, 256))) for image in row] for row in sheet]
     Image.fromarray(np.hstack([np.vstack(row) for row in pictures])).save(args.out / "visitors.png")
-    print(page(result))
 
 
 if __name__ == "__main__":

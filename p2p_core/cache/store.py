@@ -155,12 +155,12 @@ class AttentionStore:
         tokens = tuple(t for piece in prompt.pieces if piece.span[0] >= 2 for t in piece.tokens)
         if not tokens:
             raise BadInput(f"A region is that of some words; got {shown(words)}.")
-        size, own = source.latent_size, self_limit(None, source.latent_size)
+        size = source.latent_size
         layers = map_sites(self.model.sites, size)
         with self.model.at_lora_scale(source.lora_scale):
             keys = self._text_keys(prompt, layers)
         summed = torch.zeros(layers[0].pixels(size), device=self.model.device)
-        for record in self._records(source, own):
+        for record in self._records(source, 0):
             for layer in layers:
                 q = record.cross[layer.name][-1].q
                 summed += attention_columns(q, keys[layer], layer, tokens)[0].mean(-1)
@@ -175,10 +175,11 @@ class AttentionStore:
         """See `Source.sharpen`."""
         if not isinstance(word_map, np.ndarray) or word_map.ndim != 2 or not np.isfinite(word_map).all():
             raise BadInput(f"A map is an array (h, w) of finite numbers; got {shown(word_map)}.")
-        size, own = source.latent_size, self_limit(None, source.latent_size)
-        finest = refining_layers(self.model.sites, size, own)
+        size = source.latent_size
+        usual = self_limit(None, size)
+        finest = refining_layers(self.model.sites, size, usual)
         M = torch.tensor(word_map, dtype=torch.float32, device=self.model.device)
-        products = [refined(M, record, finest, size) for record in self._records(source, own)]
+        products = [refined(M, record, finest, size) for record in self._records(source, usual)]
         sharp: np.ndarray = torch.stack(products).mean(0).cpu().numpy()
         return sharp
 

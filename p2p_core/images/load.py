@@ -32,7 +32,7 @@ def open_picture(picture: Any) -> Image.Image:
         return _from_image(picture)
     if isinstance(picture, (bytes, bytearray)):
         return _from_bytes(bytes(picture), "The picture")
-    if hasattr(picture, "read") and not isinstance(picture, (str, Path)):
+    if hasattr(picture, "read"):
         return _from_bytes(read_stream(picture), "The picture")
     if isinstance(picture, (str, Path)):
         path = Path(picture)
